@@ -1,0 +1,1 @@
+"""Compiled networks: one interface over OpenVINO, ONNX Runtime, TensorRT and torch."""

@@ -1,0 +1,1 @@
+"""The live loop: cameras in, identities out."""

@@ -1,0 +1,111 @@
+"""The values that cross from one stage of the live loop to the next.
+
+Each is frozen and carries arrays; a stage takes the one before it and returns the one after it.
+`time` is always capture time: seconds since the epoch, from the stream's own clock, never a frame count.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+Image: TypeAlias = NDArray[np.uint8]
+"""(height, width, 3) uint8, BGR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture as a camera took it. `index` counts from 0 and skips what was dropped."""
+
+    camera: str
+    index: int
+    time: float
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """People found in one frame."""
+
+    boxes: FloatArray
+    """(N, 4) float32: left, top, right, bottom in pixels of the frame."""
+    scores: FloatArray
+    """(N,) float32 in 0…1."""
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """People followed within one camera, as of one frame."""
+
+    ids: IntArray
+    """(N,) int64: local to the camera and never reused there."""
+    boxes: FloatArray
+    """(N, 4) float32: left, top, right, bottom in pixels."""
+    scores: FloatArray
+    """(N,) float32: the score of the detection that supports the track."""
+    ages: FloatArray
+    """(N,) float32: seconds since the track began."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One picture of one tracked person, chosen to be worth the network's time."""
+
+    camera: str
+    local_id: int
+    pixels: Image
+    quality: float
+    """0…1, higher is better."""
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackletUpdate:
+    """What is known of one tracklet's appearance after one more crop.
+
+    The only value that may cross machines: plain, small and versioned.
+    """
+
+    camera: str
+    local_id: int
+    time: float
+    embedding: FloatArray
+    """(E,) float32 as the network gave it; whoever compares embeddings normalises them."""
+    frames_seen: int
+    confidence: float
+    """0…1: how much of a judgement the embedding can carry."""
+    version: int = 1
+
+
+class EventKind(StrEnum):
+    """What became known about an identity."""
+
+    FOUNDED = "founded"
+    JOINED = "joined"
+    CORRECTED = "corrected"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityEvent:
+    """A statement that the system makes to the outside: this tracklet is that identity."""
+
+    kind: EventKind
+    identity: int
+    camera: str
+    local_id: int
+    time: float
+    score: float
+    """Log-likelihood ratio in favour of the statement."""
+    previous: int | None = None
+    """The identity that a correction takes back."""

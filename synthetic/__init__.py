@@ -1,0 +1,1 @@
+"""A rendered multi-camera site with exact ground truth."""
