@@ -75,6 +75,10 @@ def test_the_live_path_loads_no_torch():
         "print(sorted({'torch', 'ultralytics', 'timm', 'trainer'} & set(sys.modules)))"
     )
     answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     assert answer.stdout.strip() == "[]", answer.stderr
