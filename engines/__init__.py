@@ -1,1 +1,7 @@
 """Compiled networks: one interface over OpenVINO, ONNX Runtime, TensorRT and torch."""
+
+from engines.engine import Engine, TensorSpec
+from engines.opening import open_engine
+from engines.streaming import StreamingReid
+
+__all__ = ["Engine", "StreamingReid", "TensorSpec", "open_engine"]

@@ -35,6 +35,22 @@ class TensorSpec:
             )
 
 
+class StateRows(Protocol):
+    """Recurrent state of many tracklets, a row each, kept where the network runs."""
+
+    def clear(self, slots: NDArray[np.int64]) -> None:
+        """Set rows to zero, which means that nothing was seen yet."""
+        ...
+
+    def step(self, slots: NDArray[np.int64], inputs: Arrays) -> dict[str, Array]:
+        """Run the network on the rows of `slots`, put their new state back, return the other outputs."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...
+
+
 class Engine(Protocol):
     """A compiled network. One owner thread at a time."""
 
@@ -46,9 +62,30 @@ class Engine(Protocol):
     def max_batch(self) -> int: ...
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Answer one batch. The arrays returned belong to the caller."""
+        """Answer one batch of 1…max_batch. The arrays returned belong to the caller."""
+        ...
+
+    def state_rows(self, capacity: int) -> StateRows:
+        """Rows for the `state.*` inputs of this network, all zero."""
         ...
 
     def close(self) -> None:
         """Give the device's memory back. Safe to call twice."""
         ...
+
+
+def check_batch(inputs: Arrays, specs: Mapping[str, TensorSpec], max_batch: int) -> int:
+    """The size of a batch that fits the network, else `InputError`."""
+    if inputs.keys() != specs.keys():
+        raise InputError(f"the network takes {', '.join(specs)}, but was given {', '.join(inputs)}")
+    for name, spec in specs.items():
+        spec.check(inputs[name])
+    sizes = {array.shape[0] for array in inputs.values()}
+    if len(sizes) != 1:
+        raise InputError(f"inputs of one batch have different sizes: {sorted(sizes)}")
+    size = int(sizes.pop())
+    if not 1 <= size <= max_batch:
+        raise InputError(
+            f"a batch of {size} is outside the 1…{max_batch} that this engine was built for"
+        )
+    return size

@@ -5,6 +5,7 @@ f high-correlation vectors, u low-correlation vector, p pooled vector, z = [u ; 
 Embeddings are not normalised: whoever compares them does that.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.model.backbones import map_size
-from trainer.model.correlation import CorrelationEstimation
+from trainer.model.correlation import CorrelationEstimation, FusedCorrelation
 from trainer.model.pooling import PairHead, PoolingHead
 from trainer.model.reciprocal import ReciprocalLearning, spatial_mean
 
@@ -87,7 +88,7 @@ class GRL(nn.Module):
         self.channels = channels
         self.size = size
         self.backbone = backbone
-        self.correlation = CorrelationEstimation(channels)
+        self.correlation: CorrelationEstimation | FusedCorrelation = CorrelationEstimation(channels)
         self.forward_in_time = ReciprocalLearning(channels)
         self.backward_in_time = ReciprocalLearning(channels)
         self.high_norm = nn.BatchNorm1d(channels)
@@ -100,9 +101,25 @@ class GRL(nn.Module):
     def embedding_size(self) -> int:
         return 3 * self.channels
 
+    @property
+    def map_dtype(self) -> torch.dtype:
+        """What maps are kept in: float16 after `for_inference(half=True)`. Vectors are float32 always."""
+        return self.forward_in_time.phi_high.weight.dtype
+
+    def for_inference(self, half: bool = False) -> "GRL":
+        """A copy for evaluation alone, with what can be computed beforehand computed."""
+        model = copy.deepcopy(self).eval()
+        if isinstance(model.correlation, CorrelationEstimation):
+            model.correlation = model.correlation.fused()
+        if half:
+            for module in model.modules():
+                if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                    module.half()
+        return model.requires_grad_(False)
+
     def features(self, crops: Tensor) -> Tensor:
         """X (B, T, C, h, w) of normalised crops (B, T, 3, H, W)."""
-        X: Tensor = self.backbone(crops.flatten(0, 1))
+        X = self._maps(crops.flatten(0, 1))
         return _split_batch(X, crops)
 
     # ---- clip: bidirectional, over all frames at once -------------------------------------------
@@ -114,7 +131,7 @@ class GRL(nn.Module):
     def clip(self, X: Tensor) -> ClipOutput:
         """The clip network on maps X (B, T, C, h, w)."""
         T = X.shape[1]
-        context = X.mean(dim=(1, 3, 4))[:, None].expand(-1, T, -1)
+        context = spatial_mean(X).mean(dim=1, keepdim=True).expand(-1, T, -1)
         R, H, L = self._split(X, context)
         start = L.mean(dim=1)
         f_forward, M_forward = self._recur(self.forward_in_time, H, L, start)
@@ -156,7 +173,7 @@ class GRL(nn.Module):
     def _causal_segments(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """R, u, f, p, z of segments X (N, T ≤ 8, C, h, w), after each frame, each (N, T, …)."""
         T = X.shape[1]
-        frames = torch.arange(1, T + 1, device=X.device, dtype=X.dtype)[:, None]
+        frames = torch.arange(1, T + 1, device=X.device, dtype=torch.float32)[:, None]
         R, H, L = self._split(X, spatial_mean(X).cumsum(dim=1) / frames)
         f, M = self._recur(self.forward_in_time, H, L, L[:, 0])
         f, u = self._unit(2 * f, self.high_norm), self._unit(2 * M, self.low_norm)
@@ -179,19 +196,23 @@ class GRL(nn.Module):
 
     def initial_state(self, batch: int, size: tuple[int, int] | None = None) -> StreamState:
         """The state of tracklets of which nothing was seen yet, for crops of `size` (height, width)."""
-        weight = self.correlation.context.weight
-        return StreamState(*(weight.new_zeros(batch, *shape) for shape in self.state_shapes(size)))
-
-    def state_shapes(self, size: tuple[int, int] | None = None) -> Iterator[tuple[int, ...]]:
-        """The shape of one row of each tensor of the state, in order."""
-        C = self.channels
-        yield from ((2,), (C,), (C, *map_size(*(size or self.size))), (SEGMENT, C), (3 * C,))
+        C, vector = self.channels, self.high_norm.weight
+        memory = torch.zeros(
+            batch, C, *map_size(*(size or self.size)), dtype=self.map_dtype, device=vector.device
+        )
+        return StreamState(
+            count=vector.new_zeros(batch, 2),
+            context=vector.new_zeros(batch, C),
+            memory=memory,
+            high=vector.new_zeros(batch, SEGMENT, C),
+            mean=vector.new_zeros(batch, 3 * C),
+        )
 
     def step(self, crops: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """One more normalised crop (B, 3, H, W) of each tracklet: its embedding (B, 3C) and its new state."""
         frame, folded = state.count[:, :1], state.count[:, 1:]
         n = frame + 1
-        X: Tensor = self.backbone(crops)
+        X = self._maps(crops)
         g = state.context + (spatial_mean(X) - state.context) / n
         _, H, L = self._split(X[:, None], g[:, None])
         H, L = H[:, 0], L[:, 0]
@@ -200,7 +221,7 @@ class GRL(nn.Module):
         f = F.normalize(self.high_norm(2 * f), dim=-1)
         u = F.normalize(self.low_norm(2 * spatial_mean(M)), dim=-1)
 
-        position = torch.arange(SEGMENT, device=X.device, dtype=X.dtype)[None]
+        position = torch.arange(SEGMENT, device=X.device, dtype=torch.float32)[None]
         f = torch.where((position == frame)[:, :, None], f[:, None], state.high)
         p = self.pooling(f, (position <= frame).to(f.dtype)[:, None])[:, 0]
         z = torch.cat((u, p, f.sum(dim=1) / n), dim=-1)
@@ -214,18 +235,21 @@ class GRL(nn.Module):
         return embedding, StreamState(
             count=count,
             context=g * goes_on,
-            memory=M * goes_on[:, :, None, None],
+            memory=M,  # the next segment's first frame does not look at it
             high=f * goes_on[:, :, None],
             mean=torch.where(ends, embedding, state.mean),
         )
 
     # ---- parts -------------------------------------------------------------------------------------
 
+    def _maps(self, crops: Tensor) -> Tensor:
+        X: Tensor = self.backbone(crops.to(self.map_dtype))
+        return X
+
     def _split(self, X: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """R, H and L of maps X (B, T, C, h, w), each against its context (B, T, C)."""
         R = _split_batch(self.correlation(X.flatten(0, 1), context.flatten(0, 1)), X)
-        H = R * X
-        return R, H, X - H
+        return R, R * X, (1 - R) * X
 
     @staticmethod
     def _recur(

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 
 def spatial_mean(maps: Tensor) -> Tensor:
-    """GAP: the last two dimensions averaged away."""
-    return maps.mean(dim=(-2, -1))
+    """GAP: the last two dimensions averaged away, in float32 whatever the maps are in."""
+    return maps.float().mean(dim=(-2, -1))
 
 
 class Bottleneck(nn.Module):
@@ -47,7 +47,7 @@ class ReciprocalLearning(nn.Module):
     def forward(self, high: Tensor, low: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """One frame: H, L and M_{t−1} (N, C, h, w) to f (N, C) and M_t."""
         difference = F.relu(self.phi_memory(memory)) - F.relu(self.phi_high(high))
-        hidden = F.relu(self.attend_in(spatial_mean(difference.square())))
+        hidden = F.relu(self.attend_in(spatial_mean(difference.float().square())))
         attention = torch.sigmoid(self.attend_out(hidden))
         total = memory + low
         return (1 + attention) * spatial_mean(high), F.relu(total + self.bottleneck(total))

@@ -1,0 +1,99 @@
+"""How fast an engine is, and how far that is from what the machine can do."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from engines.engine import Engine
+from engines.parity import random_pictures
+from engines.rows import STATE
+
+_PEAK_SIDE = 2048
+_PEAK_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One size of batch."""
+
+    batch: int
+    p50_ms: float
+    p99_ms: float
+    best_ms: float
+    pictures_per_second: float
+    share_of_peak: float | None
+    """Multiply-accumulates done per second at the median, over what a large matrix product reached here."""
+
+    def as_json(self) -> dict[str, float | int | None]:
+        return asdict(self)
+
+
+def time_engine(
+    engine: Engine,
+    batches: Sequence[int],
+    *,
+    macs: int | None,
+    peak: float | None,
+    seconds: float = 2.0,
+    report: Callable[[str], None] = lambda text: None,
+) -> list[Timing]:
+    """Time steps of streams, or runs of anything else, for `seconds` a batch after a warm-up.
+
+    `macs` is for one picture; `peak` in multiply-accumulates per second.
+    """
+    timings = []
+    for batch in batches:
+        report(f"batch {batch}")
+        durations = np.array(measure(_work(engine, batch), seconds)) * 1e3
+        median = float(np.median(durations))
+        share = None if macs is None or peak is None else macs * batch / (median / 1e3) / peak
+        timings.append(
+            Timing(
+                batch=batch,
+                p50_ms=median,
+                p99_ms=float(np.percentile(durations, 99)),
+                best_ms=float(durations.min()),
+                pictures_per_second=batch / (median / 1e3),
+                share_of_peak=share,
+            )
+        )
+    return timings
+
+
+def measure(work: Callable[[], object], seconds: float, least: int = 5) -> list[float]:
+    """Seconds that each call took, over at least `seconds` and `least` calls, two warm-up calls aside."""
+    work()
+    work()
+    taken: list[float] = []
+    while sum(taken) < seconds or len(taken) < least:
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def cpu_peak(precision: str, seconds: float = _PEAK_SECONDS) -> float:
+    """Multiply-accumulates per second that a large matrix product reaches on this CPU in this precision."""
+    side = _PEAK_SIDE
+    left = ops.parameter([side, side], np.float32)
+    right = ops.constant(np.ones((side, side), np.float32))
+    model = ov.Model([ops.matmul(left, right, False, False)], [left])
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    values = np.ones((side, side), np.float32)
+    fastest = min(
+        measure(lambda: request.infer([values], share_inputs=True, share_outputs=True), seconds)
+    )
+    return float(side**3) / fastest
+
+
+def _work(engine: Engine, batch: int) -> Callable[[], object]:
+    pictures = random_pictures(engine.inputs, batch, np.random.default_rng(0))
+    if not any(name.startswith(STATE) for name in engine.inputs):
+        return lambda: engine.run(pictures)
+    rows, slots = engine.state_rows(batch), np.arange(batch)
+    return lambda: rows.step(slots, pictures)

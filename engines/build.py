@@ -1,0 +1,247 @@
+"""Make packages: from GRL weights, from Ultralytics detectors, from foreign ONNX graphs and OpenVINO IR."""
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.adopt import Normalisation, adopt, openvino_model
+from engines.engine import Engine
+from engines.errors import ExportError, PackageError
+from engines.opening import is_foreign, load_backend, open_engine
+from engines.package import Head, Kind, Manifest, draft, read_manifest, seal, sha256
+from engines.parity import compare
+
+GRL_SUFFIX = ".safetensors"
+OURS = "AGPL-3.0-or-later"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build."""
+
+    source: Path
+    output: Path
+    kind: Kind | None = None
+    """Told from the source where it is None; GRL weights become stream engines."""
+    backend: str = "openvino"
+    precision: str = "f32"
+    max_batch: int = 64
+    size: tuple[int, int] | None = None
+    """Height and width of an Ultralytics detector's pictures."""
+    end_to_end: bool = False
+    normalisation: Normalisation | None = None
+    licence: str | None = None
+
+    @property
+    def command(self) -> str:
+        """What to type to ask for the same again."""
+        words = ["python -m engines build", str(self.source), f"-o {self.output}"]
+        words += [f"--kind {self.kind}"] if self.kind else []
+        words += [
+            f"--backend {self.backend} --precision {self.precision} --max-batch {self.max_batch}"
+        ]
+        words += [f"--size {self.size[0]}x{self.size[1]}"] if self.size else []
+        words += ["--end-to-end"] if self.end_to_end else []
+        return " ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """A network on its way into a package."""
+
+    path: Path | None
+    """The ONNX graph; None where the backend reads the source itself."""
+    kind: Kind
+    network: str
+    size: tuple[int, int]
+    head: Head | None
+    macs: int | None
+    any_batch: bool
+
+
+def build(
+    request: Request, report: Report = lambda text: None, *, force: bool = False
+) -> tuple[Manifest, bool]:
+    """Build a package at `request.output`. Answers its manifest, and whether it had to be built at all.
+
+    A package there with the same key is left as it is unless `force`. `report` is told what is being done.
+    """
+    if not request.source.exists() and request.source.suffix != ".yaml":
+        raise PackageError(f"there is nothing at {request.source} to build from")
+    backend = load_backend(request.backend)
+    with tempfile.TemporaryDirectory() as scratch:
+        report(f"reading {request.source.name}")
+        graph = _graph(request, Path(scratch))
+        manifest = Manifest(
+            kind=graph.kind,
+            network=graph.network,
+            backend=request.backend,
+            backend_version=backend.version(),
+            device=_device(request.backend),
+            precision=request.precision,
+            max_batch=request.max_batch if graph.any_batch else 1,
+            input_size=graph.size,
+            inputs=(),
+            outputs=(),
+            source=request.source.name,
+            source_sha256=sha256(request.source) if request.source.is_file() else "",
+            licence=request.licence or (OURS if _is_grl(request.source) else "as its makers say"),
+            command=request.command,
+            plan="",
+            head=graph.head,
+            macs=graph.macs,
+        )
+        if not force and _is_there(request.output, manifest):
+            return read_manifest(request.output), False
+        with draft(request.output) as folder:
+            report(f"compiling for {request.backend} in {request.precision}")
+            plan = _compile(request, graph, folder)
+            manifest = replace(manifest, plan=plan.name)
+            engine = backend.open_plan(
+                plan, manifest, "cpu" if manifest.device == "cpu" else "cuda", None
+            )
+            report("comparing it with the network that it was made from")
+            parity = _parity(request, graph, engine)
+            manifest = replace(
+                manifest,
+                inputs=tuple(engine.inputs.values()),
+                outputs=tuple(engine.outputs.values()),
+                max_batch=engine.max_batch,
+                parity=parity,
+            )
+            engine.close()
+            return seal(folder, manifest, request.output), True
+
+
+def reference(source: Path, kind: Kind, normalisation: Normalisation | None = None) -> Engine:
+    """The network as it was before any backend touched it, in float32 on the CPU."""
+    if _is_grl(source):
+        backend = importlib.import_module("engines.torch")
+        engine: Engine = backend.TorchEngine(source, kind)
+        return engine
+    module = importlib.import_module("engines.parity")
+    raw: Engine = module.RawGraph(adopt(source, normalisation))
+    return raw
+
+
+def _graph(request: Request, scratch: Path) -> _Graph:
+    source, path = request.source, scratch / "graph.onnx"
+    if _is_grl(source):
+        return _grl_graph(request, path)
+    if source.suffix in (".pt", ".yaml"):
+        size = request.size or (640, 640)
+        detectors = importlib.import_module("engines.detectors")
+        detectors.export_detector(source, path, size, end_to_end=request.end_to_end)
+        head = Head.END_TO_END if request.end_to_end else Head.ULTRALYTICS
+        return _Graph(path, Kind.DETECTOR, source.stem, size, head, None, any_batch=True)
+    if is_foreign(source):
+        adopted = adopt(source, request.normalisation)
+        if request.backend == "openvino":
+            path_or_none = None
+        elif source.suffix == ".onnx":
+            path.write_bytes(importlib.import_module("engines.graphs").adopted_onnx(adopted))
+            path_or_none = path
+        else:
+            raise ExportError(
+                f"{source} is OpenVINO's own format: build it with --backend openvino"
+            )
+        return _Graph(
+            path_or_none,
+            adopted.kind,
+            source.stem,
+            adopted.size,
+            adopted.head,
+            None,
+            adopted.any_batch,
+        )
+    raise PackageError(
+        f"{source} is none of what can be built: GRL weights ({GRL_SUFFIX}), Ultralytics .pt or .yaml, .onnx, .xml"
+    )
+
+
+def _grl_graph(request: Request, path: Path) -> _Graph:
+    kind = request.kind or Kind.GRL_STREAM
+    export = importlib.import_module("engines.export")
+    registry = importlib.import_module("trainer.model.registry")
+    model = registry.load_model(request.source)
+    half = request.precision == "f16"
+    if request.backend == "torch":
+        exported = None
+    elif kind is Kind.GRL_STREAM:
+        export.export_stream(model, exported := path, half=half)
+    elif kind is Kind.GRL_CLIP:
+        export.export_clip(model, exported := path, half=half)
+    elif kind is Kind.FRAME_EMBEDDER:
+        export.export_backbone(model, exported := path, half=half)
+    else:
+        raise ExportError(f"GRL weights cannot become a {kind}")
+    network = registry.network_name(request.source)
+    macs = export.macs(model, kind)
+    return _Graph(exported, kind, network, model.size, None, macs, any_batch=True)
+
+
+def _compile(request: Request, graph: _Graph, folder: Path) -> Path:
+    """The plan, written into the draft of the package."""
+    if request.backend == "openvino":
+        ov = importlib.import_module("openvino")
+        model = (
+            openvino_model(adopt(request.source, request.normalisation))
+            if graph.path is None
+            else graph.path
+        )
+        if isinstance(model, Path):
+            model = importlib.import_module("engines.openvino").read(model)
+        ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+        return folder / "model.xml"
+    if request.backend == "torch":
+        shutil.copy(request.source, folder / "weights.safetensors")
+        return folder / "weights.safetensors"
+    assert graph.path is not None
+    if request.backend == "onnxruntime":
+        shutil.copy(graph.path, folder / "model.onnx")
+        return folder / "model.onnx"
+    builder = importlib.import_module("engines.tensorrt_build")
+    plan: bytes = builder.build_plan(
+        graph.path,
+        precision=request.precision,
+        max_batch=request.max_batch,
+        timing_cache=request.output.parent / "tensorrt-timings.cache",
+    )
+    (folder / "model.plan").write_bytes(plan)
+    return folder / "model.plan"
+
+
+def _parity(request: Request, graph: _Graph, engine: Engine) -> dict[str, float]:
+    if request.source.suffix in (".pt", ".yaml"):
+        onnx = importlib.import_module("engines.onnxruntime").ONNXRuntimeEngine(graph.path)
+        return compare(engine, onnx, batches=(2,)).largest
+    if graph.kind is Kind.FRAME_EMBEDDER and _is_grl(request.source):
+        return {}
+    judge = reference(request.source, graph.kind, request.normalisation)
+    return compare(engine, judge, batches=(min(2, engine.max_batch),)).largest
+
+
+def _is_there(output: Path, manifest: Manifest) -> bool:
+    try:
+        found = read_manifest(output)
+        open_engine(output).close()
+    except PackageError:
+        return False
+    return found.key == manifest.key
+
+
+def _is_grl(source: Path) -> bool:
+    return source.suffix == GRL_SUFFIX
+
+
+def _device(backend: str) -> str:
+    """What a package built here is tied to: a GPU's plans run on no other sort of GPU."""
+    if backend != "tensorrt":
+        return "cpu"
+    with importlib.import_module("engines.cuda").Device(0) as device:
+        major, minor = device.capability
+        return f"sm_{major}{minor}"

@@ -1,0 +1,80 @@
+"""Open packages, and graphs that are not in a package yet."""
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+from engines import openvino
+from engines.adopt import SUFFIXES, adopt, openvino_model
+from engines.engine import Engine
+from engines.errors import BackendError, PackageMismatch
+from engines.package import Manifest, check_files, read_manifest
+
+BACKENDS = ("openvino", "onnxruntime", "tensorrt", "torch")
+
+
+class Backend(Protocol):
+    """What the module of each backend offers."""
+
+    def version(self) -> str:
+        """Of the library behind it."""
+        ...
+
+    def differences(self, manifest: Manifest) -> list[str]:
+        """What about this machine is not as the package needs it, in words."""
+        ...
+
+    def open_plan(self, plan: Path, manifest: Manifest, device: str, threads: int | None) -> Engine:
+        """The engine in a package's plan."""
+        ...
+
+
+def open_engine(
+    path: Path | str, *, device: str | None = None, threads: int | None = None, check: bool = True
+) -> Engine:
+    """The engine in a package, or a foreign detector or re-ID graph (.onnx, .xml) as it is.
+
+    `device` (cpu, cuda:0…) defaults to what the package was built for; `threads` applies on CPUs and defaults to
+    all cores. `check=False` skips the checksums. Nothing is ever rebuilt here: a package that does not fit this
+    machine is an error that says how to build one that does.
+    """
+    path = Path(path)
+    if is_foreign(path):
+        return open_foreign(path, threads=threads)
+    manifest = read_manifest(path)
+    backend = load_backend(manifest.backend)
+    found = backend.differences(manifest)
+    if found:
+        raise PackageMismatch(
+            f"{path} does not fit this machine: {'; '.join(found)}. Build it here with `{manifest.command}`"
+        )
+    if check:
+        check_files(path, manifest)
+    device = device or ("cpu" if manifest.device == "cpu" else "cuda")
+    return backend.open_plan(path / manifest.plan, manifest, device, threads)
+
+
+def open_foreign(path: Path, *, precision: str | None = None, threads: int | None = None) -> Engine:
+    """A foreign graph, compiled by OpenVINO for this CPU, by default in the fastest precision it offers."""
+    if precision is None:
+        precision = "bf16" if openvino.offers("bf16") else "f32"
+    return openvino.OpenVINOEngine(
+        openvino_model(adopt(path)), precision=precision, threads=threads
+    )
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether this is a graph as others write them, rather than a package of ours."""
+    return path.suffix in SUFFIXES and not path.is_dir()
+
+
+def load_backend(name: str) -> Backend:
+    """The module of a backend, or `BackendError` where what it needs is not installed."""
+    if name not in BACKENDS:
+        raise BackendError(f"no backend is called '{name}'; there are {', '.join(BACKENDS)}")
+    try:
+        return cast(Backend, importlib.import_module(f"engines.{name}"))
+    except ImportError as error:
+        raise BackendError(
+            f"the backend '{name}' is not installed here ({error}): see 'Install' in the README"
+        ) from error

@@ -1,0 +1,139 @@
+"""Networks on CPUs through OpenVINO."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+from engines.engine import Array, Arrays, TensorSpec, check_batch
+from engines.errors import BackendError, PackageError
+from engines.package import Manifest, older_than
+from engines.rows import HostRows
+
+BATCH_SIZES = (16, 4, 1)
+"""Batches are compiled at these sizes and larger ones cut into them: a network of known shape runs a fifth faster
+than one of any shape, and nothing is gained beyond sixteen."""
+PRECISIONS = ("f32", "bf16", "f16")
+
+
+def version() -> str:
+    """Of the installed OpenVINO, without the build."""
+    return str(ov.__version__).split("-", maxsplit=1)[0]
+
+
+def offers(precision: str) -> bool:
+    """Whether this CPU computes natively in that precision."""
+    native: list[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision == "f32" or {"bf16": "BF16", "f16": "FP16"}[precision] in native
+
+
+def differences(manifest: Manifest) -> list[str]:
+    """What about this machine is not as the package needs it, in words."""
+    found = []
+    if older_than(version(), manifest.backend_version):
+        found.append(
+            f"it was built with OpenVINO {manifest.backend_version}, and here is the older {version()}"
+        )
+    if not offers(manifest.precision):
+        found.append(f"it computes in {manifest.precision}, which this CPU does not offer")
+    return found
+
+
+def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) -> "OpenVINOEngine":
+    """The engine in a package's plan."""
+    if device != "cpu":
+        raise BackendError(f"packages for OpenVINO run on the CPU here, not on {device}")
+    return OpenVINOEngine(
+        read(plan), precision=manifest.precision, max_batch=manifest.max_batch, threads=threads
+    )
+
+
+def read(path: Path) -> ov.Model:
+    """An ONNX graph or an IR."""
+    try:
+        return ov.Core().read_model(path)
+    except RuntimeError as error:
+        raise PackageError(f"{path} is not a graph that OpenVINO can read") from error
+
+
+class OpenVINOEngine:
+    """One network on the CPU, compiled for a few batch sizes."""
+
+    def __init__(
+        self,
+        model: ov.Model,
+        *,
+        precision: str = "f32",
+        max_batch: int = 64,
+        threads: int | None = None,
+    ) -> None:
+        """`precision` is what it computes in; `threads` defaults to all cores."""
+        core = ov.Core()
+        settings: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self.inputs = {spec.name: spec for spec in map(spec_of, model.inputs)}
+        dynamic = all(spec.shape[0] == -1 for spec in self.inputs.values())
+        self.max_batch = max_batch if dynamic else next(iter(self.inputs.values())).shape[0]
+        sizes = [n for n in BATCH_SIZES if n <= self.max_batch] if dynamic else [self.max_batch]
+        self._requests: dict[int, ov.InferRequest] = {}
+        try:
+            for size in sizes:
+                if dynamic:
+                    model.reshape(
+                        {name: (size, *spec.shape[1:]) for name, spec in self.inputs.items()}
+                    )
+                self._requests[size] = core.compile_model(
+                    model, "CPU", settings
+                ).create_infer_request()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise BackendError(
+                f"OpenVINO cannot compile the network in {precision}: {reason}"
+            ) from error
+        # Known in full only now: in a graph for any batch, other sizes may be unknown too.
+        outputs = [
+            replace(spec, shape=(-1, *spec.shape[1:])) for spec in map(spec_of, model.outputs)
+        ]
+        self.outputs = {spec.name: spec for spec in outputs}
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        parts = list(self._parts(inputs))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+
+    def state_rows(self, capacity: int) -> HostRows:
+        return HostRows(self.run, self.inputs, capacity)
+
+    def close(self) -> None:
+        self._requests = {}
+
+    def _parts(self, inputs: Arrays) -> Iterator[dict[str, Array]]:
+        size, start = check_batch(inputs, self.inputs, self.max_batch), 0
+        for step, request in self._requests.items():
+            while size - start >= step:
+                part = {name: array[start : start + step] for name, array in inputs.items()}
+                yield self._infer(request, part)
+                start += step
+
+    def _infer(self, request: ov.InferRequest, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        # Shared in both directions: OpenVINO reads the caller's memory, and the copy below is the only one.
+        results = request.infer(
+            {name: np.ascontiguousarray(array) for name, array in inputs.items()},
+            share_inputs=True,
+            share_outputs=True,
+        )
+        return {name: results[name].copy() for name in self.outputs}
+
+
+def spec_of(port: ov.Output) -> TensorSpec:
+    """Name, shape and type of a graph's input or output."""
+    shape = tuple(size.get_length() if size.is_static else -1 for size in port.get_partial_shape())
+    return TensorSpec(port.get_any_name(), shape, str(np.dtype(port.get_element_type().to_dtype())))

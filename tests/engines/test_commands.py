@@ -1,0 +1,147 @@
+"""The command line, as a person or a script uses it."""
+
+import functools
+import hashlib
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from engines.__main__ import main
+from engines.errors import FetchError
+from engines.fetch import Weights, fetch
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engines", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_build_inspect_bench_verify(edge_weights, tmp_path, capsys):
+    package = str(tmp_path / "p")
+    assert main(["build", str(edge_weights), "-o", package, "--max-batch", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["built"] is True
+    assert main(["inspect", package, "--check", "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["network"], manifest["max_batch"]) == ("grl-edge", 4)
+    assert main(["bench", package, "--batches", "1,4,16", "--seconds", "0.1", "--json"]) == 0
+    bench = json.loads(capsys.readouterr().out)
+    assert [row["batch"] for row in bench["rows"]] == [1, 4]
+    assert all(
+        0 < row["share_of_peak"] < 1.5 and row["p50_ms"] <= row["p99_ms"] for row in bench["rows"]
+    )
+    assert main(["verify", package, "--source", str(edge_weights), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sound"] is True
+
+
+def test_verify_notices_other_weights(edge_stream, tmp_path, capsys):
+    import torch
+
+    from trainer.model import create_model, save_model
+
+    torch.manual_seed(99)
+    save_model(create_model("grl-edge"), "grl-edge", tmp_path / "other.safetensors")
+    assert (
+        main(
+            ["verify", str(edge_stream), "--source", str(tmp_path / "other.safetensors"), "--json"]
+        )
+        == 1
+    )
+    assert json.loads(capsys.readouterr().out)["sound"] is False
+
+
+def test_export_writes_a_graph_that_opens(edge_weights, tmp_path, capsys):
+    import onnxruntime as ort
+
+    path = tmp_path / "edge.onnx"
+    assert main(["export", str(edge_weights), "-o", str(path), "--precision", "f16", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == path.stat().st_size
+    names = [node.name for node in ort.InferenceSession(str(path)).get_inputs()]
+    assert names[0] == "crops"
+    assert names[1:] == [f"state.{n}" for n in ("count", "context", "memory", "high", "mean")]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["inspect", "/nowhere"], "is not an engine package"),
+        (["build", "/nowhere.safetensors", "-o", "x"], "nothing at /nowhere.safetensors"),
+        (["build", "README.md", "-o", "x"], "none of what can be built"),
+        (["build", "pyproject.toml", "-o", "x", "--backend", "tensorrt"], "TensorRT"),
+        (["fetch", "yolo99"], "no weights are called 'yolo99'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(words, says):
+    answer = run(*words)
+    assert answer.returncode == 2
+    assert says in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_bad_weights_are_one_sentence(tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"not weights at all")
+    answer = run("build", tmp_path / "bad.safetensors", "-o", tmp_path / "p")
+    assert answer.returncode == 2
+    assert "not a whole safetensors file" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "p").exists()
+
+
+def test_help_has_examples():
+    answer = run("--help")
+    assert answer.returncode == 0
+    assert "python -m engines build yolo11n.pt" in answer.stdout
+
+
+# ---- fetch, from a real server ----------------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "site").mkdir()
+    handler = functools.partial(Quiet, directory=str(tmp_path / "site"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}", tmp_path / "site"
+        running.shutdown()
+
+
+def test_fetch_checks_what_it_was_sent(server, tmp_path):
+    url, site = server
+    content = bytes(range(256)) * 4000
+    (site / "net.pt").write_bytes(content)
+    good = {"net": Weights(f"{url}/net.pt", hashlib.sha256(content).hexdigest(), "MIT")}
+    told: list[tuple[int, int]] = []
+    path = fetch("net", tmp_path / "w", lambda done, total: told.append((done, total)), good)
+    assert path.read_bytes() == content
+    assert told[-1] == (len(content), len(content))
+    bad = {"net": Weights(f"{url}/net.pt", "0" * 64, "MIT")}
+    with pytest.raises(FetchError, match="not what its makers published"):
+        fetch("net", tmp_path / "v", catalogue=bad)
+    assert list((tmp_path / "v").iterdir()) == []
+
+
+def test_fetch_without_a_network_says_what_to_do(tmp_path):
+    nobody = {"net": Weights("http://127.0.0.1:9/net.pt", "0" * 64, "MIT")}
+    with pytest.raises(
+        FetchError, match=r"cannot reach http://127.0.0.1:9/net.pt .* put the file at"
+    ):
+        fetch("net", tmp_path, catalogue=nobody)
+
+
+def test_fetch_takes_what_is_there_already(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"weights")
+    there = {
+        "net": Weights("http://127.0.0.1:9/net.pt", hashlib.sha256(b"weights").hexdigest(), "MIT")
+    }
+    assert fetch("net", tmp_path, catalogue=there) == Path(tmp_path / "net.pt")

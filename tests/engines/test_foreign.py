@@ -1,0 +1,144 @@
+"""Networks of others, adopted: the same answers as their own graphs give."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import onnxruntime as ort
+import openvino as ov
+import pytest
+import torch
+
+from engines import open_engine
+from engines.adopt import IMAGENET, adopt
+from engines.build import Request, build
+from engines.detectors import export_detector, load_detector
+from engines.errors import ExportError, PackageError
+from engines.onnxruntime import ONNXRuntimeEngine
+from engines.openvino import OpenVINOEngine, read
+from engines.package import Head, Kind, read_manifest
+
+
+@pytest.fixture(scope="module")
+def frames(test_data) -> list[np.ndarray]:
+    """Three real frames, BGR."""
+    with av.open(test_data / "clips" / "people-detection.264") as clip:
+        decoded = (frame.to_ndarray(format="bgr24") for frame in clip.decode(video=0))
+        return [frame for i, frame in zip(range(120), decoded, strict=False) if i % 40 == 0]
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_yolox_as_its_own_graph_answers(test_data, frames, tmp_path, backend):
+    source = test_data / "models" / "yolox_nano.onnx"
+    build(Request(source, tmp_path / "yolox", backend=backend))
+    manifest = read_manifest(tmp_path / "yolox")
+    assert (manifest.kind, manifest.head, manifest.input_size) == (
+        Kind.DETECTOR,
+        Head.YOLOX,
+        (416, 416),
+    )
+    images = np.stack([cv2.resize(frame, (416, 416)) for frame in frames])
+    session = ort.InferenceSession(str(source))
+    planes = images.transpose(0, 3, 1, 2).astype(np.float32)
+    want = np.concatenate([session.run(None, {"images": planes[i : i + 1]})[0] for i in range(3)])
+    got = open_engine(tmp_path / "yolox").run({"images": images})["predictions"]
+    np.testing.assert_allclose(got, want, atol=2e-3)
+    assert want[..., 4].max() > 0.3  # there is something to agree on
+
+
+def test_an_ir_opens_as_it_is(test_data, frames):
+    folder = test_data / "models" / "person-reidentification-retail-0288" / "FP16"
+    source = folder / "person-reidentification-retail-0288.xml"
+    crops = np.stack([cv2.resize(frame, (128, 256)) for frame in frames])
+    compiled = ov.Core().compile_model(source, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    want = np.concatenate(
+        [
+            np.array(compiled([crop.transpose(2, 0, 1)[None].astype(np.float32)])[0])
+            for crop in crops
+        ]
+    )
+    got = open_engine(source).run({"crops": crops})["embedding"]
+    assert got.shape == (3, 256)
+    cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
+    assert cosine.min() > 0.999
+
+
+def test_normalisation_goes_into_the_graph(tmp_path):
+    """A network that averages its pixels, wanting ImageNet's statistics, against the arithmetic by hand."""
+
+    class Mean(torch.nn.Module):
+        def forward(self, x):
+            return x.mean(dim=(2, 3))
+
+    path = tmp_path / "mean.onnx"
+    torch.onnx.export(
+        Mean(),
+        torch.zeros(1, 3, 32, 16),
+        str(path),
+        dynamo=False,
+        input_names=["in"],
+        dynamic_axes={"in": {0: "n"}},
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (2, 32, 16, 3), np.uint8)
+    bgr = picture.astype(np.float64).mean(axis=(1, 2)) / 255
+    want = (bgr[:, ::-1] - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    for backend in ("openvino", "onnxruntime"):
+        build(Request(path, tmp_path / backend, backend=backend, normalisation=IMAGENET))
+        got = open_engine(tmp_path / backend).run({"crops": picture})["embedding"]
+        np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "end_to_end"),
+    [("yolo11n.yaml", False), ("yolo26n.yaml", False), ("yolo26n.yaml", True)],
+)
+def test_ultralytics_heads(tmp_path, name, end_to_end, monkeypatch):
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    path = tmp_path / "detector.onnx"
+    export_detector(Path(name), path, (192, 256), end_to_end=end_to_end)
+    images = np.random.default_rng(0).integers(0, 256, (3, 192, 256, 3), np.uint8)
+    onnx, vino = ONNXRuntimeEngine(path), OpenVINOEngine(read(path))
+    together = onnx.run({"images": images})["predictions"]
+    assert together.shape == ((3, 300, 6) if end_to_end else (3, 84, 24 * 32 + 12 * 16 + 6 * 8))
+    alone = onnx.run({"images": images[1:2]})["predictions"]
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-3)
+    if (
+        not end_to_end
+    ):  # random weights score all boxes alike, so the order of the end-to-end head's is luck
+        np.testing.assert_allclose(vino.run({"images": images})["predictions"], together, atol=1e-2)
+        torch.manual_seed(0)
+        model = load_detector(Path(name))
+        with torch.no_grad():
+            rgb = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
+            want = model(rgb)
+        want = want[0] if isinstance(want, tuple | list) else want
+        np.testing.assert_allclose(together, want.numpy(), atol=1e-2)
+
+
+def test_what_is_no_detector_and_no_embedder_is_refused(tmp_path):
+    class Halves(torch.nn.Module):
+        def forward(self, x):
+            return x[:, :, ::2]
+
+    path = tmp_path / "halves.onnx"
+    torch.onnx.export(Halves(), torch.zeros(1, 3, 32, 16), str(path), dynamo=False)
+    with pytest.raises(PackageError, match="neither a detector's head nor an embedding"):
+        adopt(path)
+
+
+def test_weights_that_are_not_there_are_not_downloaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match=r"there are no weights yolo11n\.pt"):
+        load_detector(Path("yolo11n.pt"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_cut_short_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    path = tmp_path / "cut.pt"
+    path.write_bytes(b"PK\x03\x04" + bytes(500))
+    with pytest.raises(ExportError, match="not a detector that ultralytics can read") as caught:
+        load_detector(path)
+    assert "\n" not in str(caught.value)
