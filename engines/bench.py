@@ -14,6 +14,7 @@ from engines.rows import STATE
 
 _PEAK_SIDE = 2048
 _PEAK_SECONDS = 1.5
+PEAK_MACS = float(_PEAK_SIDE**3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ def measure(work: Callable[[], object], seconds: float, least: int = 5) -> list[
 
 def cpu_peak(precision: str, seconds: float = _PEAK_SECONDS) -> float:
     """Multiply-accumulates per second that a large matrix product reaches on this CPU in this precision."""
+    return PEAK_MACS / min(measure(peak_product(precision), seconds))
+
+
+def peak_product(precision: str) -> Callable[[], object]:
+    """The matrix product that stands for the machine's limit: `PEAK_MACS` multiply-accumulates a call."""
     side = _PEAK_SIDE
     left = ops.parameter([side, side], np.float32)
     right = ops.constant(np.ones((side, side), np.float32))
@@ -85,10 +91,7 @@ def cpu_peak(precision: str, seconds: float = _PEAK_SECONDS) -> float:
     settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
     request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     values = np.ones((side, side), np.float32)
-    fastest = min(
-        measure(lambda: request.infer([values], share_inputs=True, share_outputs=True), seconds)
-    )
-    return float(side**3) / fastest
+    return lambda: request.infer([values], share_inputs=True, share_outputs=True)
 
 
 def _work(engine: Engine, batch: int) -> Callable[[], object]:

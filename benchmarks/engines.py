@@ -1,0 +1,218 @@
+"""What a step of the stream costs: against its backbone, against recomputing, and in memory.
+
+    python -m benchmarks.engines            # everything, about three minutes
+    python -m benchmarks.engines --quick    # fewer rounds
+
+Alternatives run in turn, round by round, and ratios are taken within a round: the machine may be busy, but it is
+equally busy for both.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import this_machine
+from engines.bench import PEAK_MACS, peak_product
+from engines.engine import Engine
+from engines.export import (
+    export_backbone,
+    export_causal_clip,
+    export_stream,
+    macs,
+)
+from engines.openvino import OpenVINOEngine, offers, read
+from engines.parity import random_pictures
+from engines.rows import STATE
+from trainer.model import GRL, create_model, save_model
+
+RESULTS = Path(__file__).parent / "results" / "engines.json"
+CAMERAS, SLOTS_A_CAMERA = 4, 64
+
+
+def main() -> None:
+    """Measure, print, and rewrite the results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    console = Console(width=160)
+    machine = this_machine(["openvino", "onnxruntime", "torch", "numpy"])
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch, console.status("measuring") as status:
+        for name in ("grl-r50", "grl-edge"):
+            model = seeded(name)
+            graphs = export_all(model, Path(scratch) / name)
+            for precision in ("bf16", "f32") if offers("bf16") else ("f32",):
+                for batch in (1, 4, 16) if name == "grl-edge" else (1, 4):
+                    status.update(f"{name} in {precision}, batch {batch}")
+                    rounds = 5 if options.quick else 40 if name == "grl-edge" else 15
+                    row = measure(graphs, precision, batch, rounds, macs(model, "grl-stream"))
+                    row |= {
+                        "network": name,
+                        "precision": precision,
+                        "batch": batch,
+                        "gmac_a_crop": macs(model, "grl-stream") / 1e9,
+                        "gmac_backbone": macs(model, "backbone") / 1e9,
+                    }
+                    rows.append(row)
+        status.update("memory of the live path")
+        memory = live_memory(Path(scratch))
+    print_tables(console, rows, memory)
+    RESULTS.parent.mkdir(exist_ok=True)
+    result = {
+        "machine": machine.as_json(),
+        "command": "python -m benchmarks.engines",
+        "rows": rows,
+        "memory": memory,
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    console.print(f"written: {RESULTS}")
+
+
+def seeded(name: str) -> GRL:
+    """Random weights, none of them zero: engines may skip zeros, and fresh networks begin with some."""
+    torch.manual_seed(0)
+    model = create_model(name).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+    return model
+
+
+def export_all(model: GRL, folder: Path) -> dict[str, Path]:
+    """The graphs that are compared."""
+    writers: Mapping[str, Callable[[GRL, Path], None]] = {
+        "backbone": export_backbone,
+        "stream": export_stream,
+        "recompute": export_causal_clip,
+    }
+    paths = {name: folder / f"{name}.onnx" for name in writers}
+    for name, write in writers.items():
+        write(model, paths[name])
+    return paths
+
+
+def measure(
+    graphs: Mapping[str, Path], precision: str, batch: int, rounds: int
+) -> dict[str, object]:
+    """Milliseconds a crop of each graph, and ratios, over rounds in which all take turns."""
+    engines = {
+        name: OpenVINOEngine(read(path), precision=precision, max_batch=batch)
+        for name, path in graphs.items()
+        if name != "recompute" or batch == 1
+    }
+    work = {name: _work(engine, batch) for name, engine in engines.items()}
+    work["peak"] = peak_product(precision)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(rounds + 1):
+        for name, call in work.items():
+            start = time.perf_counter()
+            call()
+            if turn:  # the first is for warming up
+                times[name].append((time.perf_counter() - start) * 1e3 / batch)
+    peak = PEAK_MACS / np.array(times.pop("peak")) / batch  # per millisecond
+    row: dict[str, object] = {f"{name}_ms": spread(values) for name, values in times.items()}
+    stream = np.array(times["stream"])
+    row["peak_gmac_per_s"] = float(peak.max()) / 1e6
+    row["share_of_peak"] = spread(list(stream_macs / stream / peak))
+    row["stream_over_backbone"] = spread(list(stream / np.array(times["backbone"])))
+    if "recompute" in times:
+        row["recompute_over_stream"] = spread(list(np.array(times["recompute"]) / stream))
+    return row
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Least, median and most."""
+    return {"least": min(values), "median": float(np.median(values)), "most": max(values)}
+
+
+def live_memory(scratch: Path) -> dict[str, float]:
+    """Resident megabytes of a fresh process that streams, with room for four cameras' tracklets."""
+    weights = scratch / "edge.safetensors"
+    save_model(seeded("grl-edge"), "grl-edge", weights)
+    package = scratch / "edge"
+    precision = "bf16" if offers("bf16") else "f32"
+    build = [
+        sys.executable,
+        "-m",
+        "engines",
+        "build",
+        str(weights),
+        "-o",
+        str(package),
+        "--precision",
+        precision,
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.streaming_memory",
+        str(package),
+        str(CAMERAS * SLOTS_A_CAMERA),
+    ]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(answer.stdout)
+    return found
+
+
+def _work(engine: Engine, batch: int) -> Callable[[], object]:
+    pictures = random_pictures(engine.inputs, batch, np.random.default_rng(0))
+    if not any(name.startswith(STATE) for name in engine.inputs):
+        return lambda: engine.run(pictures)
+    rows, slots = engine.state_rows(batch), np.arange(batch)
+    return lambda: rows.step(slots, pictures)
+
+
+def print_tables(
+    console: Console, rows: list[dict[str, object]], memory: Mapping[str, float]
+) -> None:
+    """For people."""
+    table = Table(
+        "network",
+        "precision",
+        "batch",
+        "stream ms",
+        "backbone ms",
+        "stream / backbone",
+        "recompute / stream",
+    )
+    table.add_column("share of peak")
+    for row in rows:
+        again = row.get("recompute_over_stream")
+        table.add_row(
+            str(row["network"]),
+            str(row["precision"]),
+            str(row["batch"]),
+            _cell(row["stream_ms"]),
+            _cell(row["backbone_ms"]),
+            _cell(row["stream_over_backbone"]),
+            _cell(again) if again else "",
+            _cell(row["share_of_peak"]),
+        )
+    console.print(table)
+    console.print("median (least…most) of rounds in which all take turns, milliseconds a crop")
+    console.print(
+        f"memory, {CAMERAS} cameras × {SLOTS_A_CAMERA} slots of grl-edge: {memory['resident_mb']:.0f} MB resident, "
+        f"of which {memory['interpreter_mb']:.0f} before the engine opened and {memory['rows_mb']:.0f} rows of state"
+    )
+
+
+def _cell(figures: object) -> str:
+    assert isinstance(figures, dict)
+    return f"{figures['median']:.2f} ({figures['least']:.2f}…{figures['most']:.2f})"
+
+
+if __name__ == "__main__":
+    main()
