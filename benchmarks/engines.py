@@ -104,7 +104,7 @@ def export_all(model: GRL, folder: Path) -> dict[str, Path]:
 
 
 def measure(
-    graphs: Mapping[str, Path], precision: str, batch: int, rounds: int
+    graphs: Mapping[str, Path], precision: str, batch: int, rounds: int, stream_macs: int
 ) -> dict[str, object]:
     """Milliseconds a crop of each graph, and ratios, over rounds in which all take turns."""
     engines = {
