@@ -2,6 +2,6 @@
 
 from engines.engine import Engine, TensorSpec
 from engines.opening import open_engine
-from engines.streaming import StreamingReid
+from engines.streaming import FrameAverages, StreamingReid
 
-__all__ = ["Engine", "StreamingReid", "TensorSpec", "open_engine"]
+__all__ = ["Engine", "FrameAverages", "StreamingReid", "TensorSpec", "open_engine"]

@@ -2,13 +2,15 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.engine import Array, Engine
+from engines.engine import Array, Arrays, Engine, StateRows, TensorSpec
 from engines.errors import InputError, SlotsExhausted
+from engines.rows import NEXT, STATE, HostRows
 
 _log = logging.getLogger(__name__)
 
@@ -138,3 +140,34 @@ class StreamingReid:
                 int(s) for s, ok in zip(slots, inside, strict=True) if not ok or not self._in_use[s]
             ]
             raise InputError(f"slots {closed} are not open")
+
+
+class FrameAverages:
+    """Makes a stream engine of one that embeds single frames: a tracklet's embedding is their mean so far.
+
+    So that networks without state can be compared in the same loop. Each frame counts with unit length.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        size = engine.outputs["embedding"].shape[-1]
+        self.outputs: Mapping[str, TensorSpec] = engine.outputs
+        self.max_batch = engine.max_batch
+        self.inputs: Mapping[str, TensorSpec] = {
+            **engine.inputs,
+            STATE + "count": TensorSpec(STATE + "count", (-1, 1), "float32"),
+            STATE + "mean": TensorSpec(STATE + "mean", (-1, size), "float32"),
+        }
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        count, mean = inputs[STATE + "count"] + 1, inputs[STATE + "mean"]
+        answer = self._engine.run({"crops": inputs["crops"]})["embedding"].reshape(len(mean), -1)
+        unit = answer / np.maximum(np.linalg.norm(answer, axis=1, keepdims=True), 1e-12)
+        mean = mean + (unit - mean) / count
+        return {"embedding": mean, NEXT + "count": count, NEXT + "mean": mean}
+
+    def state_rows(self, capacity: int) -> StateRows:
+        return HostRows(self.run, self.inputs, capacity)
+
+    def close(self) -> None:
+        self._engine.close()

@@ -10,7 +10,7 @@ import openvino as ov
 import pytest
 import torch
 
-from engines import open_engine
+from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import IMAGENET, adopt
 from engines.build import Request, build
 from engines.detectors import export_detector, load_detector
@@ -62,6 +62,19 @@ def test_an_ir_opens_as_it_is(test_data, frames):
     assert got.shape == (3, 256)
     cosine = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
     assert cosine.min() > 0.999
+
+
+def test_a_frame_embedder_streams_the_mean_of_its_frames(test_data, frames):
+    folder = test_data / "models" / "person-reidentification-retail-0288" / "FP16"
+    engine = open_engine(folder / "person-reidentification-retail-0288.xml")
+    crops = np.stack([cv2.resize(frame, (128, 256)) for frame in frames])
+    single = engine.run({"crops": crops})["embedding"]
+    single /= np.linalg.norm(single, axis=1, keepdims=True)
+    pool = StreamingReid(FrameAverages(engine), 2)
+    slot = np.array([pool.open()])
+    for i in range(3):
+        got = pool.step(slot, crops[i : i + 1])[0]
+        np.testing.assert_allclose(got, single[: i + 1].mean(axis=0), atol=1e-3)
 
 
 def test_normalisation_goes_into_the_graph(tmp_path):

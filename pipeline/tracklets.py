@@ -1,0 +1,249 @@
+"""Which crops are worth the network's time, and the embeddings that come of them.
+
+The network costs far more than looking: so every tracked person is looked at in every frame, and only crops that
+show something new are embedded, the best first, within a budget a tick. A person who has none yet comes first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import SlotsExhausted
+from engines.streaming import StreamingReid
+from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
+
+Seen: TypeAlias = tuple[Frame, Tracks]
+Rows: TypeAlias = NDArray[Any]
+"""A structured array."""
+
+_CAMERA_STRIDE = 1 << 40
+"""Local ids are below this, so that camera and id make one sortable number."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackletSettings:
+    """Times in seconds, sizes in pixels."""
+
+    budget: int = 16
+    """Crops that are embedded in one tick, at most."""
+    spacing: float = 0.25
+    """Between a tracklet's first crops: neighbouring frames show the same."""
+    spacing_later: float = 1.0
+    """Between crops once a tracklet is well known…"""
+    well_known: int = 16
+    """…which it is after so many."""
+    least_height: int = 48
+    """Smaller people are not embedded."""
+    least_quality: float = 0.25
+    full_height: float = 160.0
+    """From here on a larger picture is no better."""
+    end_after: float = 10.0
+    """A track unseen for this long is over. As long as the tracker's patience."""
+    confident: float = 8.0
+    """Crops after which an embedding carries a full judgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackletCounts:
+    """What has happened so far."""
+
+    open: int
+    embedded: int
+    refused: int
+    """Tracklets that found no free slot when they had a crop worth embedding."""
+
+
+_ROW = np.dtype(
+    [
+        ("key", np.int64),
+        ("slot", np.int64),
+        ("seen", np.float64),
+        ("embedded", np.float64),
+        ("crops", np.int64),
+    ]
+)
+
+
+class Tracklets:
+    """All cameras' tracklets: looks at who is tracked, embeds what is worth it, closes what is over."""
+
+    def __init__(
+        self, pool: StreamingReid, cameras: Sequence[str], settings: TrackletSettings | None = None
+    ) -> None:
+        self._pool, self._cameras = pool, list(cameras)
+        self._settings = settings or TrackletSettings()
+        self._index = {camera: i for i, camera in enumerate(self._cameras)}
+        self._rows = np.empty(0, _ROW)
+        """Sorted by key."""
+        self._crops = np.empty((self._settings.budget, *pool.crop_size, 3), np.uint8)
+        self._embedded = self._refused = 0
+
+    @property
+    def counts(self) -> TrackletCounts:
+        return TrackletCounts(int((self._rows["slot"] >= 0).sum()), self._embedded, self._refused)
+
+    def update(
+        self, seen: Sequence[Seen], now: float
+    ) -> tuple[list[TrackletUpdate], list[tuple[str, int]]]:
+        """One tick: what was learned of whom, and the tracklets that ended (camera, local id)."""
+        for frame, tracks in seen:
+            self._note(self._keys(frame, tracks), frame.time)
+        updates = self._embed(seen)
+        return updates, self._end(now)
+
+    def end_all(self) -> list[tuple[str, int]]:
+        """Close everything: the run is over."""
+        return self._end(np.inf)
+
+    # ---- who is there ---------------------------------------------------------------------------
+
+    def _keys(self, frame: Frame, tracks: Tracks) -> IntArray:
+        return self._index[frame.camera] * _CAMERA_STRIDE + tracks.ids
+
+    def _note(self, keys: IntArray, time: float) -> None:
+        new = np.setdiff1d(keys, self._rows["key"])
+        if len(new):
+            rows = np.zeros(len(new), _ROW)
+            rows["key"], rows["slot"], rows["embedded"] = new, -1, -np.inf
+            self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
+        self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
+
+    def _end(self, now: float) -> list[tuple[str, int]]:
+        over = now - self._rows["seen"] > self._settings.end_after
+        if not over.any():
+            return []
+        gone = self._rows[over]
+        for slot in gone["slot"][gone["slot"] >= 0].tolist():
+            self._pool.close(slot)
+        self._rows = self._rows[~over]
+        return [
+            (self._cameras[key // _CAMERA_STRIDE], key % _CAMERA_STRIDE)
+            for key in gone["key"].tolist()
+        ]
+
+    # ---- what is worth embedding ------------------------------------------------------------------
+
+    def _embed(self, seen: Sequence[Seen]) -> list[TrackletUpdate]:
+        chosen = self._choose(seen)
+        ready = self._with_slots(chosen)
+        if not len(ready):
+            return []
+        places = ready["row"]
+        for n, candidate in enumerate(ready):
+            frame = seen[candidate["frame"]][0]
+            self._cut(frame.image, candidate["box"], self._crops[n])
+        slots = self._rows["slot"][places]
+        embeddings = self._pool.step(slots, self._crops[: len(ready)])
+        frames_seen = self._pool.frames_seen(slots)
+        self._embedded += len(ready)
+        times = np.array([seen[index][0].time for index in ready["frame"].tolist()])
+        self._rows["embedded"][places] = times
+        self._rows["crops"][places] += 1
+        sound = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+        return [
+            TrackletUpdate(
+                camera=self._cameras[int(self._rows["key"][places[n]] // _CAMERA_STRIDE)],
+                local_id=int(self._rows["key"][places[n]] % _CAMERA_STRIDE),
+                time=float(times[n]),
+                embedding=embeddings[n],
+                frames_seen=int(frames_seen[n]),
+                confidence=min(1.0, float(frames_seen[n]) / self._settings.confident),
+            )
+            for n in sound.tolist()
+        ]
+
+    def _choose(self, seen: Sequence[Seen]) -> Rows:
+        """The candidates of this tick that are worth most, the newest tracklets first."""
+        settings = self._settings
+        found = [
+            self._candidates(i, frame, tracks)
+            for i, (frame, tracks) in enumerate(seen)
+            if len(tracks)
+        ]
+        if not found:
+            return np.empty(0, _CANDIDATE)
+        candidates = np.concatenate(found)
+        rows = self._rows[candidates["row"]]
+        spacing = np.where(
+            rows["crops"] < settings.well_known, settings.spacing, settings.spacing_later
+        )
+        due = candidates["time"] - rows["embedded"] >= spacing
+        good = (candidates["quality"] >= settings.least_quality) & (
+            candidates["height"] >= settings.least_height
+        )
+        candidates, rows = candidates[due & good], rows[due & good]
+        overdue = np.minimum(candidates["time"] - rows["embedded"], 10.0)
+        worth = candidates["quality"] * overdue / (1.0 + rows["crops"])
+        return candidates[np.argsort(-worth, kind="stable")[: settings.budget]]
+
+    def _candidates(self, index: int, frame: Frame, tracks: Tracks) -> Rows:
+        candidates = np.zeros(len(tracks), _CANDIDATE)
+        candidates["frame"], candidates["time"] = index, frame.time
+        candidates["row"] = np.searchsorted(self._rows["key"], self._keys(frame, tracks))
+        candidates["box"], candidates["height"] = (
+            tracks.boxes,
+            tracks.boxes[:, 3] - tracks.boxes[:, 1],
+        )
+        height, width = frame.image.shape[:2]
+        candidates["quality"] = quality(
+            tracks.boxes, tracks.scores, (width, height), self._settings.full_height
+        )
+        return candidates
+
+    def _with_slots(self, candidates: Rows) -> Rows:
+        """Those that have a slot or get one now."""
+        for place in candidates["row"].tolist():
+            if self._rows["slot"][place] < 0:
+                try:
+                    self._rows["slot"][place] = self._pool.open()
+                except SlotsExhausted:
+                    self._refused += 1
+        return candidates[self._rows["slot"][candidates["row"]] >= 0]
+
+    @staticmethod
+    def _cut(image: Image, box: FloatArray, into: Image) -> None:
+        height, width = image.shape[:2]
+        left, top = int(max(box[0], 0)), int(max(box[1], 0))
+        right, bottom = int(min(np.ceil(box[2]), width)), int(min(np.ceil(box[3]), height))
+        part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+        shrinks = part.shape[0] > into.shape[0]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        cv2.resize(part, (into.shape[1], into.shape[0]), dst=into, interpolation=how)
+
+
+_CANDIDATE = np.dtype(
+    [
+        ("row", np.int64),
+        ("frame", np.int64),
+        ("time", np.float64),
+        ("quality", np.float32),
+        ("height", np.float32),
+        ("box", np.float32, 4),
+    ]
+)
+
+
+def quality(
+    boxes: FloatArray, scores: FloatArray, size: tuple[int, int], full_height: float
+) -> FloatArray:
+    """(N,) 0…1: how well each of the people (N, 4) in a picture of (width, height) can be seen.
+
+    Large, surely detected, not cut by the border, of a person's shape, and not behind somebody: of two that
+    overlap, the one whose feet are lower is in front.
+    """
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    large = np.clip(height / full_height, 0, 1)
+    upright = np.clip(height / np.maximum(width, 1) - 0.8, 0, 1)
+    edge = np.array([0, 0, size[0], size[1]], np.float32)
+    inside = np.where((np.abs(boxes - edge) < 2).any(axis=1), 0.6, 1.0)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2) / np.maximum(width * height, 1)[:, None]
+    in_front = boxes[None, :, 3] > boxes[:, None, 3]
+    hidden = np.where(in_front, shared, 0).max(axis=1, initial=0)
+    value: FloatArray = (scores * large * upright * inside * (1 - hidden)).astype(np.float32)
+    return value
