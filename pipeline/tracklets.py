@@ -178,7 +178,8 @@ class Tracklets:
         candidates, rows = candidates[due & good], rows[due & good]
         overdue = np.minimum(candidates["time"] - rows["embedded"], 10.0)
         worth = candidates["quality"] * overdue / (1.0 + rows["crops"])
-        return candidates[np.argsort(-worth, kind="stable")[: settings.budget]]
+        best: Rows = candidates[np.argsort(-worth, kind="stable")[: settings.budget]]
+        return best
 
     def _candidates(self, index: int, frame: Frame, tracks: Tracks) -> Rows:
         candidates = np.zeros(len(tracks), _CANDIDATE)
@@ -202,7 +203,8 @@ class Tracklets:
                     self._rows["slot"][place] = self._pool.open()
                 except SlotsExhausted:
                     self._refused += 1
-        return candidates[self._rows["slot"][candidates["row"]] >= 0]
+        ready: Rows = candidates[self._rows["slot"][candidates["row"]] >= 0]
+        return ready
 
     @staticmethod
     def _cut(image: Image, box: FloatArray, into: Image) -> None:

@@ -1,0 +1,152 @@
+"""The live loop: frames in, identities out, one tick after another.
+
+Every tick takes the freshest frame of each camera that has one, and sends all of them through each stage at once.
+The loop owns no thread but the one that calls it; cameras have theirs in `ingest`, and a slow camera, sink or
+network only ever costs frames, which are counted.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.detect import Detector
+from pipeline.frames import Frame, IdentityEvent, TrackletUpdate
+from pipeline.publish.sink import Sighting, Sink
+from pipeline.track import Tracker
+from pipeline.tracklets import Tracklets
+
+STAGES = ("wait", "detect", "track", "embed", "identify", "publish")
+_LATENCIES = 100_000
+
+
+class Frames(Protocol):
+    """Where frames come from."""
+
+    def wait(self, timeout: float) -> Sequence[Frame]:
+        """At most one fresh frame of each camera; none where nothing came in time."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Nothing will ever come again."""
+        ...
+
+
+class Identities(Protocol):
+    """Who is who."""
+
+    def update(
+        self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]], now: float
+    ) -> list[IdentityEvent]: ...
+
+    def identity_of(self, camera: str, local_id: int) -> int | None: ...
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the loop has done and how long it took."""
+
+    ticks: int = 0
+    frames: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    latencies: list[float] = field(default_factory=list)
+    """Seconds from capture to the end of the tick, of the most recent frames."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def note(self, frames: Sequence[Frame], now: float) -> None:
+        self.ticks += 1
+        self.frames += len(frames)
+        self.latencies += [now - frame.time for frame in frames]
+        del self.latencies[:-_LATENCIES]
+
+    def latency(self) -> Mapping[str, float]:
+        """Percentiles in seconds."""
+        if not self.latencies:
+            return {}
+        p50, p95, p99 = np.percentile(self.latencies, [50, 95, 99])
+        return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+
+
+class LiveLoop:
+    """All stages, one after the other."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        detector: Detector,
+        tracklets: Tracklets,
+        identities: Identities,
+        sinks: Sequence[Sink],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._frames, self._detector, self._tracklets = frames, detector, tracklets
+        self._identities, self._sinks, self._clock = identities, sinks, clock
+        self._trackers: dict[str, Tracker] = {}
+        self.meter = Meter()
+
+    def run(self, stop: Callable[[], bool] = lambda: False, timeout: float = 0.1) -> None:
+        """Until every source has ended or `stop` says so."""
+        while not stop() and not self._frames.finished:
+            self.tick(timeout)
+
+    def tick(self, timeout: float = 0.1) -> int:
+        """One round. Answers how many frames it worked on."""
+        meter = self.meter
+        with meter.stage("wait"):
+            frames = self._frames.wait(timeout)
+        if not frames:
+            return 0
+        with meter.stage("detect"):
+            detections = self._detector([frame.image for frame in frames])
+        with meter.stage("track"):
+            tracks = [
+                self._tracker(frame).update(found, frame.time)
+                for frame, found in zip(frames, detections, strict=True)
+            ]
+        now = max(frame.time for frame in frames)
+        with meter.stage("embed"):
+            updates, ended = self._tracklets.update(list(zip(frames, tracks, strict=True)), now)
+        with meter.stage("identify"):
+            events = self._identities.update(updates, ended, now)
+        with meter.stage("publish"):
+            for sink in self._sinks:
+                sink.events(events)
+            for frame, followed in zip(frames, tracks, strict=True):
+                ids = [
+                    self._identities.identity_of(frame.camera, local) or 0
+                    for local in followed.ids.tolist()
+                ]
+                sighting = Sighting(frame, followed, np.array(ids, np.int64))
+                for sink in self._sinks:
+                    sink.sighting(sighting)
+            for sink in self._sinks:
+                sink.ended(ended)
+        meter.note(frames, self._clock())
+        return len(frames)
+
+    def finish(self, now: float) -> None:
+        """End all tracklets, say what is known of them, and close every sink."""
+        ended = self._tracklets.end_all()
+        events = self._identities.update([], ended, now)
+        for sink in self._sinks:
+            sink.events(events)
+            sink.ended(ended)
+            sink.close()
+
+    def _tracker(self, frame: Frame) -> Tracker:
+        if frame.camera not in self._trackers:
+            height, width = frame.image.shape[:2]
+            self._trackers[frame.camera] = Tracker((width, height))
+        return self._trackers[frame.camera]

@@ -1,0 +1,33 @@
+"""Identity events as JSON lines, one a line, on disk as soon as they are known."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.frames import IdentityEvent
+from pipeline.publish.sink import Sighting
+
+
+class EventLog:
+    """Appends to one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w")
+        self.count = 0
+
+    def sighting(self, sighting: Sighting) -> None:
+        """Not an event."""
+
+    def events(self, events: Sequence[IdentityEvent]) -> None:
+        for event in events:
+            self._file.write(json.dumps(asdict(event)) + "\n")
+        if events:
+            self._file.flush()
+        self.count += len(events)
+
+    def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
+        """Not an event."""
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,71 @@
+"""Tracks as MOT text with global identities, one file a camera.
+
+A row is written when its tracklet's identity is known, so that the first second of a person carries the same
+number as the rest. Until then rows wait, a bounded number of them a tracklet.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO, TypeAlias
+
+from pipeline.frames import IdentityEvent
+from pipeline.publish.sink import Sighting
+
+Key: TypeAlias = tuple[str, int]
+_MOST_WAITING = 1000
+
+
+class TrackFiles:
+    """`tracks/<camera>.txt`: frame from 1, identity, left, top, width, height, score, -1, -1, -1."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._files: dict[str, TextIO] = {}
+        self._waiting: dict[Key, list[tuple[int, str]]] = defaultdict(list)
+        self.unnamed = 0
+        """Rows of tracklets that ended before anybody could say who they were."""
+
+    def sighting(self, sighting: Sighting) -> None:
+        camera, tracks = sighting.frame.camera, sighting.tracks
+        file = self._file(camera)
+        number = sighting.frame.index + 1
+        sizes = tracks.boxes[:, 2:] - tracks.boxes[:, :2]
+        for local, identity, box, size, score in zip(
+            tracks.ids.tolist(),
+            sighting.identities.tolist(),
+            tracks.boxes.tolist(),
+            sizes.tolist(),
+            tracks.scores.tolist(),
+            strict=True,
+        ):
+            rest = f"{box[0]:.1f},{box[1]:.1f},{size[0]:.1f},{size[1]:.1f},{score:.3f},-1,-1,-1\n"
+            if identity:
+                self._release((camera, local), identity)
+                file.write(f"{number},{identity},{rest}")
+            else:
+                waiting = self._waiting[camera, local]
+                if len(waiting) < _MOST_WAITING:
+                    waiting.append((number, rest))
+
+    def events(self, events: Sequence[IdentityEvent]) -> None:
+        for event in events:
+            self._release((event.camera, event.local_id), event.identity)
+
+    def ended(self, tracklets: Sequence[Key]) -> None:
+        for key in tracklets:
+            self.unnamed += len(self._waiting.pop(key, ()))
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _release(self, key: Key, identity: int) -> None:
+        for number, rest in self._waiting.pop(key, ()):
+            self._file(key[0]).write(f"{number},{identity},{rest}")
+
+    def _file(self, camera: str) -> TextIO:
+        if camera not in self._files:
+            self._files[camera] = (self._folder / f"{camera}.txt").open("w")
+        return self._files[camera]
