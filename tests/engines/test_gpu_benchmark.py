@@ -6,13 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 HOST = Path(__file__).with_name("host")
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "engines" / "build.py").exists(), reason="needs packages, engines/build.py"
-)
 
 
 def benchmark(*arguments: str, **environment: str):
