@@ -22,7 +22,7 @@ class DetectorGraph(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = images.float().permute(0, 3, 1, 2)  # first: TensorRT only casts uint8
         rgb = torch.cat((pixels[:, 2:3], pixels[:, 1:2], pixels[:, 0:1]), dim=1) / 255
         predictions = self.model(rgb)
         answer: Tensor = predictions[0] if isinstance(predictions, tuple | list) else predictions

@@ -4,6 +4,8 @@ EngineError
 ├── BackendError        the backend is not installed, or has no device here
 ├── PackageError        a package cannot be opened: missing, cut short, altered, not ours
 │   └── PackageMismatch …was built for another device, version or range; says what differs
+├── WrongThread         a device is used by a thread that does not own it
+├── BuildError          TensorRT cannot compile a graph; says why
 ├── InputError          an array does not fit the network: name, shape, type
 ├── SlotsExhausted      more tracklets are open than the pool has rows
 ├── ExportError         a network cannot be turned into a graph
@@ -25,6 +27,14 @@ class PackageError(EngineError):
 
 class PackageMismatch(PackageError):
     """A sound package that was built for something else than this machine."""
+
+
+class WrongThread(EngineError):
+    """A device and all that lives on it belong to one thread, and this is another."""
+
+
+class BuildError(EngineError):
+    """A graph could not be compiled for this device."""
 
 
 class InputError(EngineError):

@@ -40,8 +40,9 @@ class ClipGraph(nn.Module):
         self.model = model
 
     def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
-        normalised = imagenet_normalised(clips.flatten(0, 1))
-        out = self.model(normalised.reshape(-1, clips.shape[1], *normalised.shape[1:]))
+        pixels = clips.float()  # first: TensorRT only casts uint8
+        normalised = imagenet_normalised(pixels.flatten(0, 1))
+        out = self.model(normalised.reshape(-1, pixels.shape[1], *normalised.shape[1:]))
         return out.low, out.high, out.pooled, out.embedding
 
 
@@ -65,8 +66,9 @@ class CausalClipGraph(nn.Module):
         self.model = model
 
     def forward(self, clips: Tensor) -> Tensor:
-        normalised = imagenet_normalised(clips.flatten(0, 1))
-        causal = self.model.causal(normalised.reshape(-1, clips.shape[1], *normalised.shape[1:]))
+        pixels = clips.float()  # first: TensorRT only casts uint8
+        normalised = imagenet_normalised(pixels.flatten(0, 1))
+        causal = self.model.causal(normalised.reshape(-1, pixels.shape[1], *normalised.shape[1:]))
         return causal[:, -1]
 
 

@@ -1,8 +1,14 @@
-"""Weights on disk, and packages built from them once for all tests that only read them."""
+"""Weights on disk, packages built from them once for all tests that only read them, and what stands
+in for a GPU."""
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+CACHE = Path(__file__).parents[2] / ".cache" / "wheels"
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +42,38 @@ def built(edge_weights, tmp_path_factory):
 @pytest.fixture(scope="session")
 def edge_stream(built) -> Path:
     return built("openvino")
+
+
+@pytest.fixture(scope="session")
+def wheels() -> Callable[..., Path]:
+    """`wheels("name==version", …)` is a folder with them, got once, for another process's path."""
+
+    def install(*packages: str) -> Path:
+        folder = CACHE / "+".join(packages).replace("==", "-")
+        if folder.is_dir():
+            return folder
+        part = folder.with_name(folder.name + ".part")
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
+        limits = ["--retries", "1", "--timeout", "30", "--only-binary=:all:"]
+        got = subprocess.run(
+            [*pip, *limits, "--target", str(part), *packages],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if got.returncode:
+            reason = (got.stderr.strip().splitlines() or ["no reason given"])[-1]
+            pytest.skip(f"{' and '.join(packages)} cannot be had here: {reason}")
+        return part.rename(folder)
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def host_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a libcuda.so.1 that needs no GPU."""
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libcuda.so.1"
+    command = ["gcc", "-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(library)]
+    subprocess.run([*command, str(Path(__file__).with_name("host") / "cuda.c"), "-ldl"], check=True)
+    return folder

@@ -56,7 +56,7 @@ def imagenet_normalised(crops: Tensor) -> Tensor:
     """uint8 crops (B, H, W, 3), BGR, to what the backbones take: (B, 3, H, W), RGB, ImageNet statistics."""
     mean = torch.tensor((0.485, 0.456, 0.406), device=crops.device).view(3, 1, 1)
     deviation = torch.tensor((0.229, 0.224, 0.225), device=crops.device).view(3, 1, 1)
-    pixels = crops.permute(0, 3, 1, 2).float()
+    pixels = crops.float().permute(0, 3, 1, 2)  # first: TensorRT only casts uint8
     rgb = torch.cat((pixels[:, 2:3], pixels[:, 1:2], pixels[:, 0:1]), dim=1)
     return (rgb / 255 - mean) / deviation
 
