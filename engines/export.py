@@ -8,6 +8,7 @@ import warnings
 from dataclasses import fields
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -133,9 +134,22 @@ def write_graph(
                 output_names=outputs,
                 dynamic_axes=batch,
             )
+            _state_sizes(path, graph(*arguments))
     except (RuntimeError, OSError) as error:
         path.unlink(missing_ok=True)
         raise ExportError(f"cannot write the graph {path}: {str(error).splitlines()[0]}") from error
+
+
+def _state_sizes(path: Path, answers: Tensor | tuple[Tensor, ...]) -> None:
+    """Write the size of every output into the graph: the tracer leaves all but the batch unknown."""
+    model = onnx.load(path)
+    known = (answers,) if isinstance(answers, Tensor) else answers
+    for output, answer in zip(model.graph.output, known, strict=True):
+        for size, dimension in zip(
+            answer.shape[1:], output.type.tensor_type.shape.dim[1:], strict=True
+        ):
+            dimension.dim_value = size
+    onnx.save(model, path)
 
 
 def macs(model: GRL, kind: str) -> int:

@@ -103,6 +103,16 @@ def test_the_papers_network_too(golden_grl, tmp_path, backend):
     assert_close(stream(engine, crops), torch_answers(golden_grl, crops), "f32")
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_every_size_but_the_batch_is_known(built, backend):
+    engine = open_engine(built(backend))
+    assert engine.outputs["embedding"].shape == (-1, 768)
+    assert engine.outputs["next.memory"].shape == (-1, 256, 16, 8)
+    for name, spec in engine.inputs.items():
+        if name.startswith("state."):
+            assert engine.outputs["next." + name.removeprefix("state.")].shape == spec.shape
+
+
 def test_half_precision_keeps_maps_in_half_and_vectors_whole(built):
     engine = open_engine(built("onnxruntime", "f16"))
     dtypes = {name: spec.dtype for name, spec in engine.inputs.items()}
