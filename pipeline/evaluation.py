@@ -19,26 +19,11 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 
 from pipeline.errors import EvaluationError
 from pipeline.frames import IntArray
+from pipeline.mot_text import MotBoxes, parse, read_mot, read_truth
 
 Floats = NDArray[np.float64]
 
 MATCH_IOU = 0.5
-PEDESTRIAN, DISTRACTORS = 1, (2, 7, 8, 12)
-"""MOTChallenge's classes: people on vehicles, static people, distractors, reflections."""
-
-
-@dataclass(frozen=True, slots=True)
-class MotBoxes:
-    """The rows of one MOT text file, sorted by frame."""
-
-    frames: IntArray
-    """(N,) from 1."""
-    ids: IntArray
-    """(N,)"""
-    boxes: Floats
-    """(N, 4) left, top, right, bottom."""
-    ignored: NDArray[np.bool_]
-    """(N,) truth only: finding this box earns nothing and missing it costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +93,7 @@ def evaluate_run(run: Path, truth: Path, min_visibility: float = 0.1) -> Evaluat
     tracks = {}
     for path in files:
         found = run / "tracks" / path.name
-        tracks[path.stem] = read_mot(found) if found.exists() else _parse(np.empty((0, 7)))
+        tracks[path.stem] = read_mot(found) if found.exists() else parse(np.empty((0, 6)))
     return evaluate(tracks, {p.stem: read_truth(p, min_visibility) for p in files})
 
 
@@ -132,47 +117,6 @@ def evaluate(
         links=tracklets.links(),
         links_across=tracklets.links(across=True),
     )
-
-
-def read_mot(path: Path) -> MotBoxes:
-    """Boxes from MOT text: frame from 1, id, left, top, width, height, …"""
-    return _parse(_rows(path, 6))
-
-
-def read_truth(path: Path, min_visibility: float = 0.1) -> MotBoxes:
-    """True boxes; column 7 is 0 for rows to leave out, 8 is MOTChallenge's class, 9 the visibility.
-
-    With `min_visibility` 0 the rules are exactly MOTChallenge's.
-    """
-    rows = _rows(path, 9)
-    person = rows[:, 7] == PEDESTRIAN
-    distractor = np.isin(rows[:, 7], DISTRACTORS)
-    rows = rows[(person & (rows[:, 6] != 0)) | distractor]
-    unseen = np.isin(rows[:, 7], DISTRACTORS) | (rows[:, 8] < min_visibility)
-    return _parse(rows, unseen)
-
-
-def _rows(path: Path, columns: int) -> Floats:
-    try:
-        rows = np.loadtxt(path, delimiter=",", ndmin=2) if path.stat().st_size else np.empty((0, 9))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read as MOT text: {error}") from error
-    if rows.shape[1] < columns:
-        raise EvaluationError(f"{path} has {rows.shape[1]} columns, but {columns} are needed")
-    if not np.isfinite(rows[:, :6]).all() or (rows[:, 0] < 1).any():
-        raise EvaluationError(f"{path} has a frame number below 1 or a value that is no number")
-    keys = rows[:, :2].astype(np.int64)
-    if len(np.unique(keys, axis=0)) < len(keys):
-        raise EvaluationError(f"{path} has the same identity twice in one frame")
-    return np.asarray(rows, np.float64)
-
-
-def _parse(rows: Floats, ignored: NDArray[np.bool_] | None = None) -> MotBoxes:
-    flags = np.zeros(len(rows), bool) if ignored is None else ignored
-    order = np.argsort(rows[:, 0], kind="stable")
-    rows = rows[order]
-    boxes = np.hstack([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]])
-    return MotBoxes(rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), boxes, flags[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,11 +270,12 @@ def _score(sequences: list[_Kept]) -> Score:
     people, true_ids = _from_zero(joined.true_ids)
     tracks, found_ids = _from_zero(joined.found_ids)
     joined = replace(joined, true_ids=true_ids, found_ids=found_ids)
+    boxes = sum(map(len, joined.true_ids))
     data = {
         "num_timesteps": len(joined.true_ids),
         "num_gt_ids": people,
         "num_tracker_ids": tracks,
-        "num_gt_dets": sum(map(len, joined.true_ids)),
+        "num_gt_dets": boxes,
         "num_tracker_dets": sum(map(len, joined.found_ids)),
         "gt_ids": joined.true_ids,
         "tracker_ids": joined.found_ids,
@@ -350,7 +295,7 @@ def _score(sequences: list[_Kept]) -> Score:
         misses=int(clear["CLR_FN"]),
         false_positives=int(clear["CLR_FP"]),
         people=people,
-        boxes=int(data["num_gt_dets"]),
+        boxes=boxes,
     )
 
 
