@@ -49,6 +49,10 @@ class TrackerSettings:
     """A detection with this score founds a track that needs no second look before it is shown."""
     overlap: float = 0.4
     """Least similarity (see `overlapping`) of a detection and a track's predicted box."""
+    overlap_left: float = 0.3
+    """The same in the last round, between sure detections that would otherwise be newcomers and
+    tracks seen `just_now`: nobody vanishes in an instant while another appears in his place."""
+    just_now: float = 0.3
     recent: float = 0.7
     """Tracks seen within this time are matched by overlap; others only by weighing the odds."""
     absence: float = 3.0
@@ -153,6 +157,8 @@ class Tracker:
             if appearance is not None:
                 odds = odds + appearance(rows["id"])
             match_returning(beliefs, boxes, lost, sure, motion.noise, odds, partner)
+            lost &= unseen <= settings.just_now
+            match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, partner)
         matched = np.flatnonzero(partner >= 0)
         chosen = partner[matched]
         self._beliefs[matched] = update(
