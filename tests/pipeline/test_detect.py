@@ -111,7 +111,8 @@ def plain_yolox(engine, image, least, overlap):
                 scores.append(objectness * person)
     kept = plain_nms(boxes, scores, overlap)
     limits = [image.shape[1], image.shape[0]] * 2
-    return np.clip(np.array(boxes)[kept], 0, limits), np.array(scores)[kept]
+    boxes, scores = np.array(boxes).reshape(-1, 4), np.array(scores)
+    return np.clip(boxes[kept], 0, limits), scores[kept]
 
 
 @pytest.mark.parametrize("crop", [(slice(None), slice(None)), (slice(3, 400), slice(11, 600))])
