@@ -15,11 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from trackeval.metrics import CLEAR, HOTA, Identity
 
 from pipeline.errors import EvaluationError
 from pipeline.frames import IntArray
 from pipeline.mot_text import MotBoxes, parse, read_mot, read_truth
+
+try:
+    from trackeval.metrics import CLEAR, HOTA, Identity
+except ModuleNotFoundError as error:
+    raise EvaluationError(
+        "scores need TrackEval, which is not installed: pip install 'throughline[evaluate]'"
+    ) from error
 
 Floats = NDArray[np.float64]
 
