@@ -5,7 +5,6 @@ Everything after the resize works on all pictures of a batch at once.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -14,22 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Array, Engine
+from engines.package import Head
 from pipeline.compiled import compiled
 from pipeline.errors import DetectorError
 from pipeline.frames import Detections, FloatArray, Image, IntArray
 
 Flags: TypeAlias = NDArray[np.bool_]
-
-
-class Head(StrEnum):
-    """How a detector says what it found."""
-
-    ULTRALYTICS = "ultralytics"
-    """(B, 4 + classes, N): centre, size and class scores in pixels; overlapping boxes remain."""
-    END_TO_END = "end-to-end"
-    """(B, N, 6): corners in pixels, score, class; done."""
-    YOLOX = "yolox"
-    """(B, N, 5 + classes): offsets in cells of strides 8, 16, 32; objectness and class scores."""
 
 
 YOLOX_STRIDES = (8, 16, 32)

@@ -7,31 +7,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 
 from engines.engine import TensorSpec
-from pipeline.detect import Detector, DetectorSpec, Head, Letterbox, suppress
+from engines.onnxruntime import ONNXRuntimeEngine
+from engines.package import Head
+from pipeline.detect import Detector, DetectorSpec, Letterbox, suppress
 from pipeline.errors import DetectorError
 
 DATA = Path(os.environ.get("REID_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-
-
-class OnnxEngine:
-    """The smallest thing that fits the Engine protocol."""
-
-    def __init__(self, path):
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        (i,), (o,) = self.session.get_inputs(), self.session.get_outputs()
-        self.inputs = {i.name: TensorSpec(i.name, tuple(i.shape), "float32")}
-        self.outputs = {o.name: TensorSpec(o.name, tuple(o.shape), "float32")}
-        self.max_batch = 1
-
-    def run(self, inputs):
-        return {"output": self.session.run(["output"], dict(inputs))[0]}
-
-    def close(self):
-        pass
 
 
 class Answering:
@@ -83,7 +67,7 @@ def yolox():
     path = DATA / "models" / "yolox_nano.onnx"
     if not path.exists():
         pytest.skip(f"no {path}: set REID_TEST_DATA")
-    return OnnxEngine(path)
+    return ONNXRuntimeEngine(path)
 
 
 def plain_yolox(engine, image, least, overlap):
