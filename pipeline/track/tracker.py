@@ -20,10 +20,10 @@ from pipeline.track.association import match_overlapping, match_returning
 from pipeline.track.motion import Motion, begin, predict, update
 
 Floats: TypeAlias = NDArray[np.float64]
-Appearance: TypeAlias = Callable[[IntArray], Floats]
-"""Ids of tracks (N,) → (N, M): what the looks of each of this frame's detections, in their order
-from left to right, say for each track: a logarithm of odds, 0 where nothing is known. Asked only
-when somebody may have returned."""
+Appearance: TypeAlias = Callable[[IntArray, IntArray], Floats]
+"""Ids of tracks (N,), places of detections among those given (M,) → (N, M): what their looks say
+for each pair, as a logarithm of odds; 0 where nothing is known. Asked only when somebody may have
+returned."""
 
 _ROW = np.dtype([("id", np.int64), ("looks", np.int64), ("seen", np.float64), ("born", np.float64)])
 
@@ -34,7 +34,7 @@ SHAPES = 2.8
 ARRIVALS = 1.0
 """New people per second until the tracker knows better…"""
 ARRIVALS_MEMORY = 30.0
-"""…which takes it about so many seconds."""
+"""…which takes it about so many seconds. Less than one in this time is never assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class Tracker:
         """As of each row's last look."""
         self._next_id = 1
         self._time: float | None = None
+        self._elapsed = 0.0
+        """Since the frame before: whom that one showed is always recent, however slow the camera."""
         self._arrivals = ARRIVALS
 
     def update(
@@ -86,9 +88,10 @@ class Tracker:
     ) -> Tracks:
         """The people in sight, after one frame's detections; their boxes are the detections'."""
         self._pass_time(time)
-        detections = _sound(detections, self._settings.most)
-        boxes, scores = detections.boxes.astype(np.float64), detections.scores.astype(np.float64)
-        partner = self._match(boxes, scores, time, appearance)
+        order = _sound(detections, self._settings.most)
+        boxes = detections.boxes[order].astype(np.float64)
+        scores = detections.scores[order].astype(np.float64)
+        partner = self._match(boxes, scores, time, appearance, order)
         matched = np.flatnonzero(partner >= 0)
         if len(matched):
             self._rows["seen"][matched] = time
@@ -100,12 +103,12 @@ class Tracker:
             self._found(boxes[founding], scores[founding], time)
             partner = np.concatenate([partner, founding])
         shown = np.flatnonzero((partner >= 0) & (self._rows["looks"] > 1))
-        rows, chosen = self._rows[shown], partner[shown]
+        rows, chosen = self._rows[shown], order[partner[shown]]
         if len(self._rows) > self._settings.most:
             latest = np.argsort(-self._rows["seen"], kind="stable")[: self._settings.most]
             self._keep(np.sort(latest))
         return Tracks(
-            ids=rows["id"],
+            ids=rows["id"].copy(),
             boxes=detections.boxes[chosen],
             scores=detections.scores[chosen],
             ages=(time - rows["born"]).astype(np.float32),
@@ -119,13 +122,13 @@ class Tracker:
         """Forget whom there is no hope for. A clock that jumps back is taken to stand still."""
         settings, rows = self._settings, self._rows
         elapsed = 0.0 if self._time is None else time - self._time
-        self._time = time
+        self._time, self._elapsed = time, max(elapsed, 0.0)
         if elapsed < 0:
             rows["seen"] += elapsed
             rows["born"] += elapsed
-            return
-        self._arrivals *= np.exp(-elapsed / ARRIVALS_MEMORY)
-        patience = np.where(rows["looks"] > 1, settings.patience, settings.recent)
+        self._arrivals *= np.exp(-self._elapsed / ARRIVALS_MEMORY)
+        recent = max(settings.recent, self._elapsed)
+        patience = np.where(rows["looks"] > 1, settings.patience, recent)
         kept = time - rows["seen"] <= patience
         if not kept.all():
             self._keep(np.flatnonzero(kept))
@@ -134,7 +137,12 @@ class Tracker:
         self._rows, self._beliefs = self._rows[kept], self._beliefs[kept]
 
     def _match(
-        self, boxes: Floats, scores: Floats, time: float, appearance: Appearance | None
+        self,
+        boxes: Floats,
+        scores: Floats,
+        time: float,
+        appearance: Appearance | None,
+        order: IntArray,
     ) -> IntArray:
         """(N,) the detection of each track, -1 where there is none; their beliefs are updated."""
         settings, motion, rows = self._settings, self._settings.motion, self._rows
@@ -143,7 +151,7 @@ class Tracker:
             return partner
         unseen = time - rows["seen"]
         beliefs = predict(self._beliefs, unseen, self._speeds, motion.memory)
-        recent, known = unseen <= settings.recent, rows["looks"] > 1
+        recent, known = unseen <= max(settings.recent, self._elapsed), rows["looks"] > 1
         sure = scores >= settings.sure
         doubtful = (scores >= settings.doubtful) & ~sure
         lost = recent & known
@@ -155,9 +163,9 @@ class Tracker:
         if lost.any() and sure.any():
             odds = self._odds(unseen, len(boxes))
             if appearance is not None:
-                odds = odds + appearance(rows["id"])
+                odds = odds + appearance(rows["id"], order)
             match_returning(beliefs, boxes, lost, sure, motion.noise, odds, partner)
-            lost &= unseen <= settings.just_now
+            lost &= unseen <= max(settings.just_now, self._elapsed)
             match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, partner)
         matched = np.flatnonzero(partner >= 0)
         chosen = partner[matched]
@@ -170,7 +178,8 @@ class Tracker:
         """(N, M): lost tracks returning now, against newcomers anywhere in view, as a logarithm."""
         settings = self._settings
         returning = np.log(RETURNS / settings.absence) - unseen / settings.absence
-        new = np.log(self._arrivals * SHAPES / self._area)
+        arrivals = max(self._arrivals, 1 / ARRIVALS_MEMORY)
+        new = np.log(arrivals * SHAPES / self._area)
         return np.repeat((returning - new)[:, None], count, axis=1)
 
     def _found(self, boxes: Floats, scores: Floats, time: float) -> None:
@@ -188,13 +197,12 @@ class Tracker:
         )
 
 
-def _sound(detections: Detections, most: int) -> Detections:
-    """Sorted by left edge, without boxes that are none, and no more than `most` of the surest."""
+def _sound(detections: Detections, most: int) -> IntArray:
+    """Places of boxes that are boxes, no more than `most` of the surest, sorted by left edge."""
     boxes, scores = detections.boxes, detections.scores
     sound = np.flatnonzero(
-        (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (np.isfinite(boxes).all(axis=1) & (scores >= 0))
+        (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1) & (scores >= 0)
     )
     if len(sound) > most:
         sound = sound[np.argsort(-scores[sound], kind="stable")[:most]]
-    order = sound[np.argsort(boxes[sound, 0], kind="stable")]
-    return Detections(boxes[order], scores[order])
+    return sound[np.argsort(boxes[sound, 0], kind="stable")]

@@ -59,6 +59,21 @@ def test_a_frame_rate_that_stutters_breaks_nothing(kept):
     assert ids == {1, 2}
 
 
+def test_a_very_slow_camera_is_followed_too():
+    tracker, ids = Tracker(SIZE), set()
+    for t in range(0, 60, 2):
+        ids |= set(tracker.update(seen((500 + 8 * np.sin(t), 300), (900, 300)), t).ids)
+    assert ids == {1, 2}
+
+
+def test_after_a_quiet_hour_a_newcomer_is_still_a_newcomer():
+    tracker = Tracker(SIZE)
+    for t in range(3600):
+        tracker.update(seen((500, 300)), t)
+    tracker.update(seen(), 3600)
+    assert tracker.update(seen((900, 500)), 3602).ids.tolist() == [2]
+
+
 def test_doubtful_detections_continue_a_track_but_found_none():
     tracker = Tracker(SIZE)
     tracker.update(seen((100, 300)), 0.0)
@@ -104,10 +119,9 @@ def test_looks_decide_where_place_alone_cannot():
         returned = seen((1500, 900), (330, 300), (342, 300))
         return tracker.update(returned, 2.2, appearance)
 
-    def crossed(ids):
-        odds = np.zeros((len(ids), 3))
-        odds[ids == 1, 1], odds[ids == 2, 0] = 6, 6  # left to right: the far one is detection 2
-        return odds
+    def crossed(ids, places):
+        likely = {(1, 2), (2, 1)}  # track and detection as given
+        return np.array([[6.0 * ((i, p) in likely) for p in places] for i in ids])
 
     straight = run(None)
     assert (at(straight, 330), at(straight, 342)) == (1, 2)
