@@ -90,6 +90,8 @@ class Detector:
         dtype = np.dtype(self._input.dtype)
         self._planes = np.empty((self._batch, *wanted), dtype) if planar else None
         self._letterbox = Letterbox(self._batch, spec.size, spec.fill)
+        nothing = np.empty((0, 4), np.float32)
+        suppress(nothing, nothing[:, 0], np.empty(0, np.int64), spec.overlap)  # compiled before use
         self._grid = _yolox_grid(height, width) if spec.head is Head.YOLOX else None
 
     def __call__(

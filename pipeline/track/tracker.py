@@ -197,6 +197,14 @@ class Tracker:
         )
 
 
+def warm_up() -> None:
+    """Compile, or load what was compiled before: seconds that the first frames need not wait for."""
+    tracker = Tracker((100, 100))
+    boxes, scores = np.array([[0, 0, 9, 20]], np.float32), np.ones(1, np.float32)
+    for step in range(3):  # found, follow, and weigh a return
+        tracker.update(Detections(boxes + 30 * (step // 2), scores), step / 10)
+
+
 def _sound(detections: Detections, most: int) -> IntArray:
     """Places of boxes that are boxes, no more than `most` of the surest, sorted by left edge."""
     boxes, scores = detections.boxes, detections.scores

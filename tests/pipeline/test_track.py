@@ -1,6 +1,8 @@
 """The tracker on scenes whose right answer is plain, and on MOT17 against what its peers reach."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,33 @@ def test_boxes_that_are_none_are_left_out():
     boxes[2, 2] = boxes[2, 0]
     tracks = Tracker(SIZE).update(Detections(boxes, scores), 0.0)
     np.testing.assert_array_equal(tracks.boxes, good.boxes[3:])
+
+
+def test_nothing_is_left_to_compile_after_the_warm_up():
+    """In a process of its own, where no other test has compiled anything."""
+    code = """
+import numpy as np
+from pipeline.frames import Detections
+from pipeline.track import Tracker, association, motion, warm_up
+kernels = [motion.begin, motion.predict, motion.update]
+kernels += [association.match_overlapping, association.match_returning]
+warm_up()
+before = [len(kernel.signatures) for kernel in kernels]
+draw, tracker = np.random.default_rng(8), Tracker((500, 500))
+for frame in range(50):
+    corner = draw.uniform(0, 400, (20, 2))
+    boxes = np.hstack([corner, corner + [30, 80]]).astype(np.float32)
+    tracker.update(Detections(boxes, draw.random(20).astype(np.float32)), frame / 10)
+print(before, [len(kernel.signatures) for kernel in kernels])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.strip() == "[1, 1, 1, 1, 1] [1, 1, 1, 1, 1]", done.stderr
 
 
 @pytest.mark.parametrize(
