@@ -275,7 +275,7 @@ def plot(
     path: Path,
 ) -> None:
     mpl.use("Agg")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(14, 4.6), layout="constrained")
     floor = [
         limits[f"crowd {n}"]["our pairs"] + limits[f"crowd {n}"]["our assignment"] for n in CROWDS
     ]
@@ -290,7 +290,6 @@ def plot(
     left.set_xticks(CROWDS, [str(n) for n in CROWDS])
     left.minorticks_off()
     left.grid(alpha=0.3)
-    left.legend(fontsize=7)
     scored = [c for c, o in next(iter(outcomes.values())).items() if o.hota is not None]
     for number, (name, of) in enumerate(outcomes.items()):
         place = np.arange(len(scored)) + (number - len(outcomes) / 2 + 0.5) * 0.8 / len(outcomes)
@@ -300,6 +299,7 @@ def plot(
     right.set_xticks(np.arange(len(scored)), scored)
     right.set(ylabel="IDF1 %", ylim=(30, 100))
     right.set_title("Who keeps the identities")
+    figure.legend(*left.get_legend_handles_labels(), fontsize=8, loc="outside right center")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
