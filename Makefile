@@ -11,9 +11,9 @@ help: ## what there is to make
 $(PY):
 	$(PYTHON) -m venv $(VENV)
 
-# The live path alone (no torch), and everything.
+# The live path with what its scores need (no torch), and everything.
 $(VENV)/.live: $(PY) pyproject.toml
-	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[evaluate]'
 	@touch $@
 $(VENV)/.dev: $(PY) pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'

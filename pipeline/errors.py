@@ -1,0 +1,18 @@
+"""Everything that can go wrong in the live loop, short of a defect.
+
+PipelineError
+├── DetectorError       a detector's network does not fit its description
+└── EvaluationError     tracks or truth cannot be read, or do not fit each other
+"""
+
+
+class PipelineError(Exception):
+    """Base of all errors of this package. Its text is one sentence fit for a user."""
+
+
+class DetectorError(PipelineError):
+    """A detector's network takes or gives something else than its description says."""
+
+
+class EvaluationError(PipelineError):
+    """A file of tracks or truth is missing or malformed, or the two do not fit each other."""

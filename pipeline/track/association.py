@@ -1,0 +1,218 @@
+"""Which detection is which track: candidate pairs only, then the best assignment among them.
+
+People far apart can never be matched, so the pairs worth looking at grow with the number of people
+and not with its square. A sweep over left edges finds those that overlap; the assignment then walks
+shortest augmenting paths over the pairs alone, where every track may also stay alone at a price.
+That answers the gated problem exactly, without the doubled dense matrix that it usually costs.
+
+Compiled, and written with plain loops: numba takes seconds to compile numpy's sorting and indexing.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.compiled import compiled
+from pipeline.frames import IntArray
+from pipeline.track.motion import POSITION, PP, centred
+
+Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+Pairs: TypeAlias = tuple[IntArray, IntArray, Floats]
+"""starts (N+1,), columns (P,), gains (P,): row i has starts[i]:starts[i+1] of the other two."""
+
+
+@compiled
+def match_overlapping(
+    belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floor: float, partner: IntArray
+) -> None:
+    """Match tracks with detections that lie where they should be, by intersection over union.
+
+    `belief` (N, 5, 4) as predicted; `boxes` (M, 4) **sorted by their left edges**; `rows` (N,) and
+    `columns` (M,) say who takes part. Writes the detection of each matched track into `partner`
+    (N,) and clears the flags of both.
+    """
+    pairs = overlapping(belief, boxes, rows, columns, floor)
+    _settle(assign(pairs, len(boxes)), rows, columns, partner)
+
+
+@compiled
+def match_returning(
+    belief: Floats,
+    boxes: Floats,
+    rows: Flags,
+    columns: Flags,
+    noise: float,
+    odds: Floats,
+    partner: IntArray,
+) -> None:
+    """Match tracks with detections that they have likelier moved on to than not.
+
+    As `match_overlapping`, in any order; `odds` (N, M) is what speaks for each pair before place
+    and size are looked at: a logarithm, for lengths in pixels.
+    """
+    pairs = returning(belief, boxes, rows, columns, noise, odds)
+    _settle(assign(pairs, len(boxes)), rows, columns, partner)
+
+
+@compiled
+def overlapping(belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floor: float) -> Pairs:
+    """Pairs that are similar in place and height.
+
+    Similarity is the intersection over union times the same of the vertical extents alone; the
+    gain is what it has above `floor`.
+    """
+    widest = 0.0
+    for j in range(len(boxes)):
+        widest = max(widest, boxes[j, 2] - boxes[j, 0])
+    starts = np.zeros(len(rows) + 1, np.int64)
+    chosen, gains = np.empty(4 * len(rows), np.int64), np.empty(4 * len(rows))
+    count = 0
+    for i in range(len(rows)):
+        if rows[i]:
+            x, y, width, height = belief[i, POSITION]
+            left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+            for j in range(_first_beyond(boxes, left - widest), len(boxes)):
+                if boxes[j, 0] >= right:
+                    break
+                if not columns[j] or boxes[j, 2] <= left:
+                    continue
+                wide = min(right, boxes[j, 2]) - max(left, boxes[j, 0])
+                high = min(bottom, boxes[j, 3]) - max(top, boxes[j, 1])
+                if high <= 0.0:
+                    continue
+                area = (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1])
+                union = width * height + area - wide * high
+                extent = max(bottom, boxes[j, 3]) - min(top, boxes[j, 1])
+                gain = wide * high / union * (high / extent) - floor
+                if gain > 0.0:
+                    chosen, gains = _append(chosen, gains, count, j, gain)
+                    count += 1
+        starts[i + 1] = count
+    return starts, chosen[:count], gains[:count]
+
+
+@compiled
+def returning(
+    belief: Floats, boxes: Floats, rows: Flags, columns: Flags, noise: float, odds: Floats
+) -> Pairs:
+    """Pairs that are likelier one person than two.
+
+    The gain is the logarithm of the odds: the density of the predicted place and size at the
+    detection, with lengths in heights of the person, and what `odds` adds.
+    """
+    open_columns = [j for j in range(len(columns)) if columns[j]]
+    starts = np.zeros(len(rows) + 1, np.int64)
+    chosen, gains = np.empty(4 * len(rows), np.int64), np.empty(4 * len(rows))
+    count = 0
+    for i in range(len(rows)):
+        if rows[i]:
+            for j in open_columns:
+                seen = centred(boxes[j])
+                height = max(belief[i, POSITION, 3], seen[3])
+                gain = odds[i, j] - 2.0 * np.log(2.0 * np.pi * height)
+                for k in range(4):
+                    miss = (seen[k] - belief[i, POSITION, k]) / height
+                    variance = belief[i, PP, k] / height**2 + noise**2
+                    gain -= 0.5 * (miss**2 / variance + np.log(variance))
+                if gain > 0.0:
+                    chosen, gains = _append(chosen, gains, count, j, gain)
+                    count += 1
+        starts[i + 1] = count
+    return starts, chosen[:count], gains[:count]
+
+
+@compiled
+def assign(pairs: Pairs, size: int) -> IntArray:  # noqa: PLR0912 one walk, told in one place
+    """The matching with the largest sum of gains; `size` is the number of columns.
+
+    Returns (N,): the column of each row, or -1. A pair costs what its gain falls short of the best
+    one; every row has besides its pairs a private way out, at the cost of gaining nothing.
+    """
+    starts, columns, gains = pairs
+    alone = 0.0
+    for pair in range(len(gains)):
+        alone = max(alone, gains[pair])
+    rows = len(starts) - 1
+    column_of, row_of = np.full(rows, -1, np.int64), np.full(size, -1, np.int64)
+    row_price, column_price = np.zeros(rows), np.zeros(size)
+    distance, reached_from = np.full(size, np.inf), np.empty(size, np.int64)
+    scanned, touched = np.zeros(size, np.bool_), np.empty(size, np.int64)
+    for start in range(rows):
+        row, length, reached = start, 0.0, 0
+        way_out, leaver = np.inf, start
+        while True:
+            if length + alone - row_price[row] < way_out:
+                way_out, leaver = length + alone - row_price[row], row
+            for pair in range(starts[row], starts[row + 1]):
+                column = columns[pair]
+                cost = length + alone - gains[pair] - row_price[row] - column_price[column]
+                if not scanned[column] and cost < distance[column]:
+                    if distance[column] == np.inf:
+                        touched[reached] = column
+                        reached += 1
+                    distance[column], reached_from[column] = cost, row
+            nearest = -1
+            for k in range(reached):
+                column = touched[k]
+                if not scanned[column] and (nearest < 0 or distance[column] < distance[nearest]):
+                    nearest = column
+            if nearest < 0 or distance[nearest] >= way_out:
+                length = way_out
+                end = column_of[leaver]  # falls to the row that reached it
+                column_of[leaver] = -1
+                break
+            length = distance[nearest]
+            if row_of[nearest] < 0:
+                end = nearest
+                break
+            scanned[nearest] = True
+            row = row_of[nearest]
+        row_price[start] += length
+        for k in range(reached):
+            column = touched[k]
+            if scanned[column]:
+                row_price[row_of[column]] += length - distance[column]
+                column_price[column] -= length - distance[column]
+                scanned[column] = False
+            distance[column] = np.inf
+        while end >= 0:
+            row = reached_from[end]
+            row_of[end] = row
+            column_of[row], end = end, column_of[row]
+    return column_of
+
+
+@compiled
+def _first_beyond(boxes: Floats, left: float) -> int:
+    """The first of the sorted boxes whose left edge lies right of `left`."""
+    low, high = 0, len(boxes)
+    while low < high:
+        middle = (low + high) // 2
+        if boxes[middle, 0] <= left:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def _append(
+    chosen: IntArray, gains: Floats, count: int, column: int, gain: float
+) -> tuple[IntArray, Floats]:
+    if count == len(chosen):
+        more_chosen, more_gains = np.empty(2 * count, np.int64), np.empty(2 * count)
+        for k in range(count):
+            more_chosen[k], more_gains[k] = chosen[k], gains[k]
+        chosen, gains = more_chosen, more_gains
+    chosen[count], gains[count] = column, gain
+    return chosen, gains
+
+
+@compiled
+def _settle(found: IntArray, rows: Flags, columns: Flags, partner: IntArray) -> None:
+    for i in range(len(found)):
+        if found[i] >= 0:
+            partner[i] = found[i]
+            rows[i], columns[found[i]] = False, False

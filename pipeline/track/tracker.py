@@ -1,0 +1,216 @@
+"""The per-camera tracker: detections and a time in, people with lasting local ids out.
+
+Sure detections go to the tracks that they lie on, doubtful ones to tracks that found none. What is
+left is weighed: is this somebody new, or a lost track that has moved on? Both are likelihoods. New
+people arrive at a rate that the tracker measures itself, anywhere in the picture; a lost track
+returns near where it was heading, less and less surely as time goes by. Whichever is likelier
+wins, so that there is no distance to tune, and a busy entrance is judged more strictly than an
+empty hall.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.frames import Detections, IntArray, Tracks
+from pipeline.track.association import match_overlapping, match_returning
+from pipeline.track.motion import Motion, begin, predict, update
+
+Floats: TypeAlias = NDArray[np.float64]
+Appearance: TypeAlias = Callable[[IntArray, IntArray], Floats]
+"""Ids of tracks (N,), places of detections among those given (M,) → (N, M): what their looks say
+for each pair, as a logarithm of odds; 0 where nothing is known. Asked only when somebody may have
+returned."""
+
+_ROW = np.dtype([("id", np.int64), ("looks", np.int64), ("seen", np.float64), ("born", np.float64)])
+
+RETURNS = 0.5
+"""How many of those who are lost are seen again at all."""
+SHAPES = 2.8
+"""Density of newcomers over width and height, in heights: widths spread by 0.1, heights by 1."""
+ARRIVALS = 1.0
+"""New people per second until the tracker knows better…"""
+ARRIVALS_MEMORY = 30.0
+"""…which takes it about so many seconds. Less than one in this time is never assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    """Times in seconds."""
+
+    sure: float = 0.5
+    """A detection with this score may found a track."""
+    doubtful: float = 0.1
+    """A detection with this score may continue one."""
+    beyond_doubt: float = 0.7
+    """A detection with this score founds a track that needs no second look before it is shown."""
+    overlap: float = 0.4
+    """Least similarity (see `overlapping`) of a detection and a track's predicted box."""
+    overlap_left: float = 0.3
+    """The same in the last round, between sure detections that would otherwise be newcomers and
+    tracks seen `just_now`: nobody vanishes in an instant while another appears in his place."""
+    just_now: float = 0.3
+    recent: float = 0.7
+    """Tracks seen within this time are matched by overlap; others only by weighing the odds."""
+    absence: float = 3.0
+    """How long people who return were out of sight, on average."""
+    patience: float = 10.0
+    """A track unseen for this long is over."""
+    most: int = 1000
+    """Tracks that are kept, and detections that are taken, at most."""
+    motion: Motion = field(default_factory=Motion)
+
+
+class Tracker:
+    """Follows people within one camera. Ids count from 1 and are never used again.
+
+    `size` is the picture's width and height: a box is unlikelier to be a newcomer in a wider view.
+    """
+
+    def __init__(self, size: tuple[int, int], settings: TrackerSettings | None = None) -> None:
+        self._settings = settings or TrackerSettings()
+        self._area = float(size[0] * size[1])
+        self._speeds = np.array(self._settings.motion.speeds)
+        self._rows = np.empty(0, _ROW)
+        self._beliefs = np.empty((0, 5, 4))
+        """As of each row's last look."""
+        self._next_id = 1
+        self._time: float | None = None
+        self._elapsed = 0.0
+        """Since the frame before: whom that one showed is always recent, however slow the camera."""
+        self._arrivals = ARRIVALS
+
+    def update(
+        self, detections: Detections, time: float, appearance: Appearance | None = None
+    ) -> Tracks:
+        """The people in sight, after one frame's detections; their boxes are the detections'."""
+        self._pass_time(time)
+        order = _sound(detections, self._settings.most)
+        boxes = detections.boxes[order].astype(np.float64)
+        scores = detections.scores[order].astype(np.float64)
+        partner = self._match(boxes, scores, time, appearance, order)
+        matched = np.flatnonzero(partner >= 0)
+        if len(matched):
+            self._rows["seen"][matched] = time
+            self._rows["looks"][matched] += 1
+        founders = np.ones(len(boxes), bool)
+        founders[partner[matched]] = False
+        founding = np.flatnonzero(founders & (scores >= self._settings.sure))
+        if len(founding):
+            self._found(boxes[founding], scores[founding], time)
+            partner = np.concatenate([partner, founding])
+        shown = np.flatnonzero((partner >= 0) & (self._rows["looks"] > 1))
+        rows, chosen = self._rows[shown], order[partner[shown]]
+        if len(self._rows) > self._settings.most:
+            latest = np.argsort(-self._rows["seen"], kind="stable")[: self._settings.most]
+            self._keep(np.sort(latest))
+        return Tracks(
+            ids=rows["id"].copy(),
+            boxes=detections.boxes[chosen],
+            scores=detections.scores[chosen],
+            ages=(time - rows["born"]).astype(np.float32),
+        )
+
+    def __len__(self) -> int:
+        """Tracks that are kept, in sight or lost."""
+        return len(self._rows)
+
+    def _pass_time(self, time: float) -> None:
+        """Forget whom there is no hope for. A clock that jumps back is taken to stand still."""
+        settings, rows = self._settings, self._rows
+        elapsed = 0.0 if self._time is None else time - self._time
+        self._time, self._elapsed = time, max(elapsed, 0.0)
+        if elapsed < 0:
+            rows["seen"] += elapsed
+            rows["born"] += elapsed
+        self._arrivals *= np.exp(-self._elapsed / ARRIVALS_MEMORY)
+        recent = max(settings.recent, self._elapsed)
+        patience = np.where(rows["looks"] > 1, settings.patience, recent)
+        kept = time - rows["seen"] <= patience
+        if not kept.all():
+            self._keep(np.flatnonzero(kept))
+
+    def _keep(self, kept: IntArray) -> None:
+        self._rows, self._beliefs = self._rows[kept], self._beliefs[kept]
+
+    def _match(
+        self,
+        boxes: Floats,
+        scores: Floats,
+        time: float,
+        appearance: Appearance | None,
+        order: IntArray,
+    ) -> IntArray:
+        """(N,) the detection of each track, -1 where there is none; their beliefs are updated."""
+        settings, motion, rows = self._settings, self._settings.motion, self._rows
+        partner = np.full(len(rows), -1)
+        if not len(rows) or not len(boxes):
+            return partner
+        unseen = time - rows["seen"]
+        beliefs = predict(self._beliefs, unseen, self._speeds, motion.memory)
+        recent, known = unseen <= max(settings.recent, self._elapsed), rows["looks"] > 1
+        sure = scores >= settings.sure
+        doubtful = (scores >= settings.doubtful) & ~sure
+        lost = recent & known
+        match_overlapping(beliefs, boxes, lost, sure, settings.overlap, partner)
+        match_overlapping(beliefs, boxes, lost, doubtful, settings.overlap, partner)
+        tentative = ~known
+        match_overlapping(beliefs, boxes, tentative, sure, settings.overlap, partner)
+        lost = known & (partner < 0)
+        if lost.any() and sure.any():
+            odds = self._odds(unseen, len(boxes))
+            if appearance is not None:
+                odds = odds + appearance(rows["id"], order)
+            match_returning(beliefs, boxes, lost, sure, motion.noise, odds, partner)
+            lost &= unseen <= max(settings.just_now, self._elapsed)
+            match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, partner)
+        matched = np.flatnonzero(partner >= 0)
+        chosen = partner[matched]
+        self._beliefs[matched] = update(
+            beliefs[matched], boxes[chosen], scores[chosen], motion.noise
+        )
+        return partner
+
+    def _odds(self, unseen: Floats, count: int) -> Floats:
+        """(N, M): lost tracks returning now, against newcomers anywhere in view, as a logarithm."""
+        settings = self._settings
+        returning = np.log(RETURNS / settings.absence) - unseen / settings.absence
+        arrivals = max(self._arrivals, 1 / ARRIVALS_MEMORY)
+        new = np.log(arrivals * SHAPES / self._area)
+        return np.repeat((returning - new)[:, None], count, axis=1)
+
+    def _found(self, boxes: Floats, scores: Floats, time: float) -> None:
+        settings = self._settings
+        if len(self._rows):  # those who are there at the start did not arrive
+            self._arrivals += len(boxes) / ARRIVALS_MEMORY
+        born = np.zeros(len(boxes), _ROW)
+        born["id"] = self._next_id + np.arange(len(boxes))
+        born["looks"] = np.where(scores >= settings.beyond_doubt, 2, 1)
+        born["seen"] = born["born"] = time
+        self._next_id += len(boxes)
+        self._rows = np.concatenate([self._rows, born])
+        self._beliefs = np.concatenate(
+            [self._beliefs, begin(boxes, scores, self._speeds, settings.motion.noise)]
+        )
+
+
+def warm_up() -> None:
+    """Compile, or load what was compiled before: seconds that the first frames need not wait for."""
+    tracker = Tracker((100, 100))
+    boxes, scores = np.array([[0, 0, 9, 20]], np.float32), np.ones(1, np.float32)
+    for step in range(3):  # found, follow, and weigh a return
+        tracker.update(Detections(boxes + 30 * (step // 2), scores), step / 10)
+
+
+def _sound(detections: Detections, most: int) -> IntArray:
+    """Places of boxes that are boxes, no more than `most` of the surest, sorted by left edge."""
+    boxes, scores = detections.boxes, detections.scores
+    sound = np.flatnonzero(
+        (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1) & (scores >= 0)
+    )
+    if len(sound) > most:
+        sound = sound[np.argsort(-scores[sound], kind="stable")[:most]]
+    return sound[np.argsort(boxes[sound, 0], kind="stable")]
