@@ -1,7 +1,6 @@
 """Export Ultralytics detectors, from weights (.pt) or from an architecture (.yaml, with random weights)."""
 
 import os
-import pickle
 from pathlib import Path
 
 import torch
@@ -49,24 +48,17 @@ def load_detector(source: Path, *, end_to_end: bool = False) -> nn.Module:
         os.environ.setdefault(name, value)
     ultralytics = import_with_torchvision("ultralytics")
     try:
-        model: nn.Module = ultralytics.YOLO(str(source), task="detect").model.eval().float()
-        head = list(model.get_submodule("model").children())[-1]
-        has_one = getattr(head, "one2one_cv2", None) is not None
-        if end_to_end and not has_one:
-            raise ExportError(f"{source} has no end-to-end head: export it without --end-to-end")
-        if has_one:
-            head.end2end = end_to_end  # type: ignore[assignment]
-        head.export, head.format = True, "onnx"  # type: ignore[assignment]
-        return model.fuse(verbose=False)  # type: ignore[operator, no-any-return]
-    except (
-        RuntimeError,
-        FileNotFoundError,
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        AttributeError,
-    ) as error:
+        model: nn.Module = ultralytics.YOLO(str(source), task="detect").model
+    except Exception as error:  # ultralytics raises whatever the pickle inside does
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
             f"{source} is not a detector that ultralytics can read: {reason[0]}"
         ) from error
+    head = list(model.eval().float().get_submodule("model").children())[-1]
+    has_one = getattr(head, "one2one_cv2", None) is not None
+    if end_to_end and not has_one:
+        raise ExportError(f"{source} has no end-to-end head: export it without --end-to-end")
+    if has_one:
+        head.end2end = end_to_end  # type: ignore[assignment]
+    head.export, head.format = True, "onnx"  # type: ignore[assignment]
+    return model.fuse(verbose=False)  # type: ignore[operator, no-any-return]

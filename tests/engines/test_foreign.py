@@ -5,10 +5,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import onnx
 import onnxruntime as ort
 import openvino as ov
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import IMAGENET, adopt
@@ -25,7 +27,9 @@ def frames(test_data) -> list[np.ndarray]:
     """Three real frames with people, BGR."""
     with av.open(test_data / "clips" / "people-detection.264") as clip:
         decoded = (frame.to_ndarray(format="bgr24") for frame in clip.decode(video=0))
-        return [frame for i, frame in zip(range(361), decoded, strict=False) if i in (240, 300, 360)]
+        return [
+            frame for i, frame in zip(range(361), decoded, strict=False) if i in (240, 300, 360)
+        ]
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
@@ -77,22 +81,21 @@ def test_a_frame_embedder_streams_the_mean_of_its_frames(test_data, frames):
         np.testing.assert_allclose(got, single[: i + 1].mean(axis=0), atol=1e-3)
 
 
+def tiny_graph(path: Path, operation: str, output: list[object], **attributes: object) -> Path:
+    """One ONNX operation on a picture, made without torch."""
+    node = helper.make_node(operation, ["in"], ["out"], **attributes)
+    picture = helper.make_tensor_value_info("in", TensorProto.FLOAT, ["n", 3, 32, 16])
+    answer = helper.make_tensor_value_info("out", TensorProto.FLOAT, output)
+    graph = helper.make_graph([node], "tiny", [picture], [answer])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    return path
+
+
 def test_normalisation_goes_into_the_graph(tmp_path):
     """A network that averages its pixels, wanting ImageNet's statistics, against the arithmetic by hand."""
-
-    class Mean(torch.nn.Module):
-        def forward(self, x):
-            return x.mean(dim=(2, 3))
-
-    path = tmp_path / "mean.onnx"
-    torch.onnx.export(
-        Mean(),
-        torch.zeros(1, 3, 32, 16),
-        str(path),
-        dynamo=False,
-        input_names=["in"],
-        dynamic_axes={"in": {0: "n"}},
-    )
+    path = tiny_graph(tmp_path / "mean.onnx", "ReduceMean", ["n", 3], axes=[2, 3], keepdims=0)
     picture = np.random.default_rng(0).integers(0, 256, (2, 32, 16, 3), np.uint8)
     bgr = picture.astype(np.float64).mean(axis=(1, 2)) / 255
     want = (bgr[:, ::-1] - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
@@ -131,12 +134,7 @@ def test_ultralytics_heads(tmp_path, name, end_to_end, monkeypatch):
 
 
 def test_what_is_no_detector_and_no_embedder_is_refused(tmp_path):
-    class Halves(torch.nn.Module):
-        def forward(self, x):
-            return x[:, :, ::2]
-
-    path = tmp_path / "halves.onnx"
-    torch.onnx.export(Halves(), torch.zeros(1, 3, 32, 16), str(path), dynamo=False)
+    path = tiny_graph(tmp_path / "same.onnx", "Relu", ["n", 3, 32, 16])
     with pytest.raises(PackageError, match="neither a detector's head nor an embedding"):
         adopt(path)
 
