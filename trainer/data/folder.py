@@ -68,7 +68,8 @@ def numbered(root: Path) -> tuple[tuple[int, Tracklet], ...]:
             found[key].append((int(name["frame"]), str(image)))
     if not found:
         raise LayoutError(
-            f"{root} has no folder of pictures: <identity>/<identity>C<camera>T<tracklet>F<frame>.jpg"
+            f"{root} has no folder of pictures: "
+            "<identity>/<identity>C<camera>T<tracklet>F<frame>.jpg"
         )
     return tuple(
         (key[2], Tracklet(tuple(path for _, path in sorted(found[key])), key[0], key[1]))

@@ -14,9 +14,7 @@ from trainer.errors import LayoutError, UsageError
 SPLITS = 10
 
 
-def halved(
-    name: str, pairs: Sequence[tuple[Tracklet, Tracklet]], split: int, seed: int
-) -> Dataset:
+def halved(name: str, pairs: Sequence[tuple[Tracklet, Tracklet]], split: int, seed: int) -> Dataset:
     """Split `split` of the ten that `seed` makes: queries from the first camera, gallery from the
     second, other people to learn from."""
     if not 0 <= split < SPLITS:

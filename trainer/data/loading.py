@@ -36,8 +36,6 @@ class TrainingBatches:
     """
 
     sampler: PairSampler
-    labels: NDArray[np.int64]
-    """(tracklets,): the identity of each tracklet, counted from 0."""
     augmentation: Augmentation
     size: tuple[int, int]
     """Height and width of the network's input."""
@@ -52,7 +50,7 @@ class TrainingBatches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """This process's part of each batch of an epoch, from batch `start` on."""
-        order = self.sampler.epoch(number)
+        order, labels = self.sampler.epoch(number), labels_of(self.sampler.tracklets)
         share = order.shape[1] // self.world
         mine = slice(self.rank * share, (self.rank + 1) * share)
 
@@ -66,7 +64,7 @@ class TrainingBatches:
         clips = ahead(clip, items, self.threads, waiting=3 * share)
         for row in order[start:, mine]:
             made = [next(clips) for _ in row]
-            yield Batch(np.stack(made), self.labels[row])
+            yield Batch(np.stack(made), labels[row])
 
     def _clip(self, tracklet: Tracklet, rng: np.random.Generator) -> Clip:
         frames = one_per_chunk(len(tracklet), rng, self.length)
@@ -74,24 +72,10 @@ class TrainingBatches:
         return augment(clip, self.augmentation, rng)
 
 
-def training_batches(
-    tracklets: Sequence[Tracklet],
-    pairs: int,
-    seed: int,
-    augmentation: Augmentation,
-    size: tuple[int, int],
-    length: int,
-    threads: int = 2,
-    rank: int = 0,
-    world: int = 1,
-) -> TrainingBatches:
-    """Batches of `pairs` pairs of `tracklets`, whose identities become labels from 0."""
+def labels_of(tracklets: Sequence[Tracklet]) -> NDArray[np.int64]:
+    """(tracklets,): the identity of each, counted from 0 in order of the identities."""
     identities = np.array([tracklet.identity for tracklet in tracklets])
-    labels = np.unique(identities, return_inverse=True)[1].astype(np.int64)
-    sampler = PairSampler(tracklets, pairs, seed)
-    return TrainingBatches(
-        sampler, labels, augmentation, size, length, threads, rank=rank, world=world
-    )
+    return np.unique(identities, return_inverse=True)[1].astype(np.int64)
 
 
 def ahead(

@@ -54,8 +54,10 @@ def load(root: Path) -> Dataset:
 
 
 def _tracklets(folder: Path, names: list[str], rows: NDArray[np.int64]) -> list[Tracklet]:
-    if len(rows) and not 1 <= rows[:, 0].min() <= rows[:, 1].max() <= len(names):
-        raise LayoutError(f"the tracks of {folder.name} point outside its list of {len(names)} names")
+    if len(rows) and not (rows[:, 0].min() >= 1 and rows[:, 1].max() <= len(names)):
+        raise LayoutError(
+            f"the tracks of {folder.name} point outside its list of {len(names)} names"
+        )
     tracklets = []
     for first, last, identity, camera in rows.tolist():
         # Names begin with the folder they lie in: 0065C1T0002F016.jpg, 00-1C1T0001F001.jpg.

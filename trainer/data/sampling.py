@@ -62,7 +62,8 @@ class PairSampler:
 
     def _spread(self, order: IntArray) -> IntArray:
         """Reorder so that no batch holds a person twice, as long as enough people are left."""
-        waiting, spread = deque(order.tolist()), []
+        waiting: deque[int] = deque(order.tolist())
+        spread: list[int] = []
         while waiting:
             seen: set[int] = set()
             held: list[int] = []
@@ -85,6 +86,8 @@ class PairSampler:
         partners = []
         for anchor in anchors.tolist():
             chosen = self.tracklets[anchor]
-            others = [i for i in members[chosen.identity] if self.tracklets[i].camera != chosen.camera]
+            others = [
+                i for i in members[chosen.identity] if self.tracklets[i].camera != chosen.camera
+            ]
             partners.append(others[rng.integers(len(others))])
         return np.array(partners)

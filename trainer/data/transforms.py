@@ -99,8 +99,9 @@ def _colour_table(how: Augmentation, rng: np.random.Generator) -> NDArray[np.uin
         return None
     scale = (1 + how.contrast * contrast) * (1 + how.tint * np.array(tint))
     shift = 128 * (1 - (1 + how.contrast * contrast)) + 255 * how.brightness * brightness
-    table = np.arange(256)[:, None] * scale + shift
-    return np.clip(np.rint(table), 0, 255).astype(np.uint8)[None]
+    values = np.arange(256)[:, None] * scale + shift
+    table: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)[None]
+    return table
 
 
 def _rectangle(
@@ -110,5 +111,5 @@ def _rectangle(
     aspect = np.exp(rng.uniform(np.log(0.4), np.log(2.5)))
     tall = min(height, max(1, round(float(np.sqrt(area * aspect)))))
     wide = min(width, max(1, round(float(np.sqrt(area / aspect)))))
-    top, left = (int(u * r) for u, r in zip(rng.random(2), (height - tall + 1, width - wide + 1)))
+    top, left = rng.integers(0, (height - tall + 1, width - wide + 1)).tolist()
     return slice(top, top + tall), slice(left, left + wide)
