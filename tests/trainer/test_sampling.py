@@ -10,7 +10,7 @@ import pytest
 
 from trainer.data.dataset import Tracklet
 from trainer.data.loading import TrainingBatches, ahead
-from trainer.data.sampling import PairSampler, dense_clips, even_frames, one_per_chunk
+from trainer.data.sampling import PairSampler, dense_clips, even_frames, evenly_run, one_per_chunk
 from trainer.data.transforms import NONE, Augmentation, augment, read_clip
 from trainer.errors import ImageError
 
@@ -34,6 +34,17 @@ def test_training_draws_one_frame_from_each_eighth(frames):
     assert (drawn >= np.floor(edges[:-1])).all()
     assert (drawn <= np.maximum(np.ceil(edges[1:]) - 1, np.floor(edges[:-1]))).all()
     assert set(drawn.ravel().tolist()) == set(range(frames))
+
+
+@pytest.mark.parametrize("frames", [1, 5, 8, 30])
+def test_a_run_of_frames_keeps_one_stride(frames):
+    rng = np.random.default_rng(0)
+    runs = np.stack([evenly_run(frames, rng) for _ in range(200)])
+    assert (runs >= 0).all()
+    assert (runs < frames).all()
+    if frames >= 8:
+        assert (np.diff(runs, 2, axis=1) == 0).all()
+        assert {1, frames // 8} <= set(np.diff(runs, axis=1).ravel().tolist())
 
 
 @pytest.fixture
@@ -102,12 +113,12 @@ def test_results_made_ahead_keep_their_order_and_their_errors():
         list(ahead(reciprocal, [1, 0, 4], threads=2, waiting=2))
 
 
-def test_pictures_are_read_as_rgb_at_the_network_s_size(tmp_path):
+def test_pictures_are_read_as_bgr_at_the_network_s_size(tmp_path):
     path = tmp_path / "red.png"
     cv2.imwrite(str(path), np.full((10, 10, 3), (0, 0, 255), np.uint8))
     clip = read_clip([str(path)] * 2, 32, 16)
     assert clip.shape == (2, 32, 16, 3)
-    assert (clip == (255, 0, 0)).all()
+    assert (clip == (0, 0, 255)).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.dataset import Tracklet
-from trainer.data.sampling import PairSampler, one_per_chunk
+from trainer.data.sampling import PairSampler, evenly_run, one_per_chunk
 from trainer.data.transforms import Augmentation, Clip, augment, read_clip
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ class Batch:
     """Clips of pairs: rows 0 and 1 are one person, 2 and 3 another, and so on."""
 
     clips: NDArray[np.uint8]
-    """(B, T, H, W, 3) uint8, RGB."""
+    """(B, T, H, W, 3) uint8, BGR."""
     labels: NDArray[np.int64]
     """(B,): identities, counted from 0."""
 
@@ -41,6 +41,8 @@ class TrainingBatches:
     """Height and width of the network's input."""
     length: int
     """Frames in a clip."""
+    running: float = 0.0
+    """Share of clips that are a run of frames, as streams are, not spread over a tracklet."""
     threads: int = 2
     rank: int = 0
     world: int = 1
@@ -67,7 +69,8 @@ class TrainingBatches:
             yield Batch(np.stack(made), labels[row])
 
     def _clip(self, tracklet: Tracklet, rng: np.random.Generator) -> Clip:
-        frames = one_per_chunk(len(tracklet), rng, self.length)
+        draw = evenly_run if rng.random() < self.running else one_per_chunk
+        frames = draw(len(tracklet), rng, self.length)
         clip = read_clip([tracklet.paths[i] for i in frames], *self.size)
         return augment(clip, self.augmentation, rng)
 

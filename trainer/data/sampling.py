@@ -34,6 +34,13 @@ def one_per_chunk(frames: int, rng: np.random.Generator, length: int = CLIP) -> 
     return rng.integers(starts, ends)
 
 
+def evenly_run(frames: int, rng: np.random.Generator, length: int = CLIP) -> IntArray:
+    """(length,) frames at a random stride from a random start; the last is repeated at the end."""
+    stride = int(rng.integers(1, max(1, frames // length) + 1))
+    start = int(rng.integers(0, max(1, frames - stride * (length - 1))))
+    return np.minimum(start + stride * np.arange(length), frames - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class PairSampler:
     """Batches of pairs: the same person from two cameras, different people in different pairs.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trainer.errors import ImageError
 
 Clip = NDArray[np.uint8]
-"""(T, H, W, 3) uint8, RGB."""
+"""(T, H, W, 3) uint8, BGR, as OpenCV reads and the networks take it."""
 HEIGHT, WIDTH = 256, 128
 
 
@@ -43,7 +43,7 @@ NONE = Augmentation(flip=0.0, pad=0)
 
 
 def read_clip(paths: Sequence[str], height: int = HEIGHT, width: int = WIDTH) -> Clip:
-    """Read pictures as one (T, height, width, 3) uint8 RGB array."""
+    """Read pictures as one (T, height, width, 3) uint8 BGR array."""
     clip = np.empty((len(paths), height, width, 3), np.uint8)
     seen: dict[str, int] = {}
     for index, path in enumerate(paths):
@@ -87,9 +87,10 @@ def _read_into(path: str, target: NDArray[np.uint8]) -> None:
     if picture is None:
         raise ImageError(f"{path} is not a picture, or is cut short")
     height, width = target.shape[:2]
-    if picture.shape[:2] != (height, width):
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
-    cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=target)
+    if picture.shape[:2] == (height, width):
+        target[:] = picture
+    else:
+        cv2.resize(picture, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def _colour_table(how: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8] | None:
