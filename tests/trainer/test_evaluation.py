@@ -1,8 +1,5 @@
 """Retrieval figures against the golden numbers of the reference implementations."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,37 +7,30 @@ from trainer.errors import DataError
 from trainer.evaluation import Embedded, Retrieval, retrieval, search
 from trainer.reranking import reranked
 
-GOLDEN = Path(
-    os.environ.get("REID_GOLDEN", Path(__file__).parents[3] / "shared" / "golden")
-).resolve()
-
 
 @pytest.fixture(scope="module")
-def golden():
-    path = GOLDEN / "retrieval_reference.npz"
-    if not path.is_file():
-        pytest.skip(f"golden numbers are not at {GOLDEN}; set REID_GOLDEN")
-    with np.load(path) as arrays:
+def reference(golden):
+    with np.load(golden / "retrieval_reference.npz") as arrays:
         return dict(arrays)
 
 
-def sides(golden) -> tuple[Embedded, Embedded]:
+def sides(reference) -> tuple[Embedded, Embedded]:
     return tuple(
-        Embedded(golden[name], golden[f"{name}_ids"], golden[f"{name}_cams"])
+        Embedded(reference[name], reference[f"{name}_ids"], reference[f"{name}_cams"])
         for name in ("query", "gallery")
     )
 
 
-def test_cmc_and_map_are_the_reference_s(golden):
-    found = search(*sides(golden))
-    np.testing.assert_allclose(found.cmc, golden["cmc"], atol=1e-6)
-    assert found.mean_average_precision == pytest.approx(float(golden["mAP"]), abs=1e-9)
+def test_cmc_and_map_are_the_reference_s(reference):
+    found = search(*sides(reference))
+    np.testing.assert_allclose(found.cmc, reference["cmc"], atol=1e-6)
+    assert found.mean_average_precision == pytest.approx(float(reference["mAP"]), abs=1e-9)
 
 
-def test_reranked_figures_are_the_reference_s(golden):
-    found = search(*sides(golden), rerank=True)
-    np.testing.assert_allclose(found.cmc, golden["rerank_cmc"], atol=1e-6)
-    assert found.mean_average_precision == pytest.approx(float(golden["rerank_mAP"]), abs=1e-9)
+def test_reranked_figures_are_the_reference_s(reference):
+    found = search(*sides(reference), rerank=True)
+    np.testing.assert_allclose(found.cmc, reference["rerank_cmc"], atol=1e-6)
+    assert found.mean_average_precision == pytest.approx(float(reference["rerank_mAP"]), abs=1e-9)
 
 
 def by_hand(distances, query_ids, query_cameras, ids, cameras) -> Retrieval:

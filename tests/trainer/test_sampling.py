@@ -1,8 +1,6 @@
 """Which frames, pairs and pixels reach the network."""
 
 import json
-import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,14 +12,10 @@ from trainer.data.sampling import PairSampler, dense_clips, even_frames, evenly_
 from trainer.data.transforms import NONE, Augmentation, augment, read_clip
 from trainer.errors import ImageError
 
-GOLDEN = Path(os.environ.get("REID_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 
-
-def test_test_frames_are_the_reference_s():
-    path = GOLDEN / "sampling_reference.json"
-    if not path.is_file():
-        pytest.skip(f"golden numbers are not at {GOLDEN}; set REID_GOLDEN")
-    for frames, drawn in json.loads(path.read_text()).items():
+def test_test_frames_are_the_reference_s(golden):
+    reference = json.loads((golden / "sampling_reference.json").read_text())
+    for frames, drawn in reference.items():
         assert even_frames(int(frames)).tolist() == drawn["even"]
         assert dense_clips(int(frames)).tolist() == drawn["dense"]
 
