@@ -5,6 +5,7 @@ is then the sum over processes of equal parts, and averaging parameter gradients
 DistributedDataParallel does, gives the gradient of one process with the whole batch.
 """
 
+from collections.abc import Collection
 from functools import partial
 
 import torch
@@ -30,16 +31,19 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def normalise_over_processes(network: nn.Module) -> None:
+def normalise_over_processes(network: nn.Module, but: Collection[nn.Module] = ()) -> None:
     """Make every BatchNorm in training mode use the statistics of all processes' rows.
+
+    `but` are modules that see gathered rows already.
 
     PyTorch's own SyncBatchNorm does that on GPUs only, and loses the activation that timm's
     normalisation layers carry. Nothing changes for one process; no parameter changes its name.
     """
     if world_size() == 1:
         return
+    whole = {id(module) for part in but for module in part.modules()}
     for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and id(module) not in whole:
             module.forward = partial(_normalised, module)  # type: ignore[method-assign]
 
 

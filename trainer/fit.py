@@ -126,7 +126,7 @@ class _Training:
         self.optimiser = _optimiser(plan.recipe, groups)
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
         self.wrapped, self.optimiser = accelerator.prepare(self.objective, self.optimiser)
-        normalise_over_processes(self.objective)
+        normalise_over_processes(network, but=(network.pair_pooled, network.pair_low))
         self.wrapped.train()
         self._average = self._averaging({})
         self._description = {
