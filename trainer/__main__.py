@@ -3,7 +3,6 @@
 import importlib
 import sys
 
-from engines.errors import EngineError
 from trainer.arguments import parser
 from trainer.errors import TrainerError
 
@@ -15,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # A command's libraries (torch above all) take seconds to load: only when it is run.
         importlib.import_module(f"trainer.commands.{command}").run(options)
-    except (TrainerError, EngineError) as error:
+    except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

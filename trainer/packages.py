@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from engines import Engine, StreamingReid, open_engine
+from engines.errors import EngineError
 from trainer.data.transforms import Clip
 from trainer.embedding import Embed, Embedder, FloatArray, FrameMeanEmbedder
-from trainer.errors import UsageError
+from trainer.errors import UsageError, WeightsError
 
 
 def package_embedder(path: Path, mode: Embed, threads: int) -> Embedder:
     """The engine at `path` as an embedder: a frame embedder, or a GRL stream with its state."""
-    engine = open_engine(path, threads=threads)
+    try:
+        engine = open_engine(path, threads=threads)
+    except EngineError as error:
+        raise WeightsError(str(error)) from error
     inputs, outputs = engine.inputs, engine.outputs
     if "crops" in inputs and "embedding" in outputs and len(inputs) > 1:
         if mode is not Embed.STREAM:
