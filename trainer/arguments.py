@@ -143,6 +143,12 @@ def _models(models: argparse.ArgumentParser) -> None:
     models.add_argument(
         "--output", type=Path, default=Path("models"), help="where weights and cards go"
     )
+    models.add_argument(
+        "--plan",
+        type=Path,
+        default=Path(__file__).with_name("shipped.toml"),
+        help="how weights are made (trainer/shipped.toml)",
+    )
     models.add_argument("--dry-run", action="store_true", help="print the commands only")
 
 

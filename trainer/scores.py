@@ -19,7 +19,8 @@ class Row:
     """With all frames of every tracklet."""
     reranked: Retrieval | None
     by_frames: Mapping[int, Retrieval]
-    """With only the first frames of every tracklet, queries and gallery alike."""
+    """With only the first frames of every tracklet, queries and gallery alike. No entry where no
+    tracklet is as long."""
     query: Embedded
     gallery: Embedded
 
@@ -47,8 +48,9 @@ def score(
 ) -> Row:
     """Embed a data set's queries and gallery and look for every query."""
     query, gallery = embedded(dataset, embedder, threads=threads)
+    longest = max(len(tracklet) for tracklet in dataset.gallery)
     by_frames = {}
-    for count in frames:
+    for count in (count for count in frames if count <= longest):
         short = embedded(dataset, embedder, frames=count, threads=threads)
         by_frames[count] = search(*short)
     reranked = search(query, gallery, rerank=True) if rerank else None

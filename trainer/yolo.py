@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from trainer.compat import import_with_torchvision
-from trainer.errors import LayoutError, StorageError, UsageError
+from trainer.errors import LayoutError, StorageError, TrainingError, UsageError
 
 PARTS = ("images/train/", "images/val/", "labels/train/", "labels/val/")
 WEIGHTS = "person-detector.pt"
@@ -35,7 +36,6 @@ def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
     """Train, and return the weights file with AP50, AP50-95, precision and recall on `val`."""
     data = _description(plan)
     _check_start(plan)
-    yolo = _library().YOLO
     last = plan.output / "run" / "weights" / "last.pt"
     if plan.resume and not last.is_file():
         raise UsageError(f"there is nothing to resume in {plan.output}")
@@ -43,29 +43,46 @@ def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
         raise UsageError(
             f"{plan.output} holds a training already: pass --resume, or choose another folder"
         )
-    model = yolo(str(last) if plan.resume else plan.start)
-    metrics = model.train(
-        data=str(data),
-        epochs=plan.epochs,
-        imgsz=plan.size,
-        batch=plan.batch,
-        seed=plan.seed,
-        device=plan.device,
-        project=str(plan.output.resolve()),
-        name="run",
-        exist_ok=True,
-        single_cls=True,
-        resume=plan.resume,
-        plots=False,
-        amp=plan.device != "cpu",
-        workers=min(8, os.cpu_count() or 1) if plan.device != "cpu" else 1,
-    )
+    try:
+        metrics = _train(plan, str(last) if plan.resume else plan.start, data)
+    except (OSError, RuntimeError, ValueError, SyntaxError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise TrainingError(f"training the detector on {plan.data} failed: {reason}") from error
     weights = plan.output / WEIGHTS
     try:
         shutil.copyfile(plan.output / "run" / "weights" / "best.pt", weights)
     except OSError as error:
         raise StorageError(f"cannot write {weights}: {error.strerror}") from error
-    return weights, _named(metrics.results_dict)
+    return weights, _named(metrics)
+
+
+def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
+    """The library's own figures. What it prints goes to stderr, and it asks no network for anything."""
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ["YOLO_OFFLINE"] = "true"
+    os.environ["YOLO_CONFIG_DIR"] = str(plan.output.resolve())
+    with redirect_stdout(sys.stderr):
+        library = import_with_torchvision("ultralytics")
+        library.settings.update({"sync": False, "tensorboard": False})
+        model = library.YOLO(start)
+        metrics = model.train(
+            data=str(data),
+            epochs=plan.epochs,
+            imgsz=plan.size,
+            batch=plan.batch,
+            seed=plan.seed,
+            device=plan.device,
+            project=str(plan.output.resolve()),
+            name="run",
+            exist_ok=True,
+            single_cls=True,
+            resume=plan.resume,
+            plots=False,
+            amp=plan.device != "cpu",
+            workers=min(8, os.cpu_count() or 1) if plan.device != "cpu" else 1,
+        )
+    results: Mapping[str, float] = metrics.results_dict
+    return results
 
 
 def _description(plan: DetectorPlan) -> Path:
@@ -91,14 +108,6 @@ def _check_start(plan: DetectorPlan) -> None:
     """ultralytics would look for missing weights on the network."""
     if plan.start.endswith(".pt") and not Path(plan.start).is_file():
         raise UsageError(f"there are no weights {plan.start}; an architecture (.yaml) needs none")
-
-
-def _library() -> ModuleType:
-    os.environ["YOLO_AUTOINSTALL"] = "false"
-    os.environ["YOLO_OFFLINE"] = "true"
-    library = import_with_torchvision("ultralytics")
-    library.settings.update({"sync": False, "tensorboard": False})
-    return library
 
 
 def _named(results: Mapping[str, float]) -> dict[str, float]:

@@ -47,7 +47,8 @@ def _table(rows: list[Row], frames: list[int]) -> Table:
     table = Table("", *(f"{n} f" for n in frames), "rank-1", "rank-5", "mAP", "re-ranked")
     for row in rows:
         again = row.reranked.mean_average_precision if row.reranked else None
-        scores = [row.by_frames[n].mean_average_precision for n in frames]
+        counted = [row.by_frames.get(n) for n in frames]
+        scores = [found.mean_average_precision if found else float("nan") for found in counted]
         scores += [row.whole.rank1, float(row.whole.cmc[4]), row.whole.mean_average_precision]
         cells = [f"{100 * value:.1f}" for value in scores]
         table.add_row(row.name, *cells, "" if again is None else f"{100 * again:.1f}")
