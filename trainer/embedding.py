@@ -32,6 +32,10 @@ FRAMES = (1, 2, 4, 8, 16, 32)
 """After how many frames accuracy is told."""
 
 
+ClipVectors = Callable[[NDArray[np.uint8]], FloatArray]
+"""(N, 8, H, W, 3) uint8 BGR to (N, E)."""
+
+
 class Embed(StrEnum):
     """How a network is used."""
 
@@ -93,7 +97,7 @@ def network_embedder(network: GRL, mode: Embed, device: torch.device) -> Embedde
         case Embed.MEAN:
             return FrameMeanEmbedder(_frame_vectors(network, device), network.size)
         case _:
-            return ClipEmbedder(network, mode, device)
+            return ClipEmbedder(_clip_vectors(network, mode, device), mode, network.size)
 
 
 class ClipEmbedder:
@@ -102,13 +106,11 @@ class ClipEmbedder:
     CLIPS = 16
     """How many go through the network at once."""
 
-    def __init__(self, network: GRL, mode: Embed, device: torch.device) -> None:
-        self.size = network.size
-        self._network = network
+    def __init__(self, of_clips: ClipVectors, mode: Embed, size: tuple[int, int]) -> None:
+        self.size = size
+        self._of_clips = of_clips
         self._mode = mode
-        self._device = device
 
-    @torch.inference_mode()
     def __call__(self, frames: Sequence[Clip]) -> FloatArray:
         picks = [self._clips(len(tracklet)) for tracklet in frames]
         clips = [
@@ -116,7 +118,8 @@ class ClipEmbedder:
         ]
         owner = np.repeat(np.arange(len(frames)), [len(rows) for rows in picks])
         starts = range(0, len(clips), self.CLIPS)
-        vectors = np.concatenate([self._run(clips[at : at + self.CLIPS]) for at in starts])
+        parts = [self._of_clips(np.stack(clips[at : at + self.CLIPS])) for at in starts]
+        vectors = np.concatenate(parts)
         total = np.zeros((len(frames), vectors.shape[1]), np.float32)
         np.add.at(total, owner, vectors)
         total /= np.bincount(owner)[:, None]
@@ -127,13 +130,6 @@ class ClipEmbedder:
             end = max(min(frames, SEGMENT), frames - frames % SEGMENT)
             return dense_clips(end)[-1:]
         return dense_clips(frames)
-
-    def _run(self, clips: list[Clip]) -> FloatArray:
-        pixels = torch.from_numpy(np.stack(clips)).to(self._device)
-        crops = normalised(pixels)
-        if self._mode is Embed.CAUSAL:
-            return _array(self._network.causal(crops)[:, -1])
-        return _array(self._network(crops).embedding)
 
 
 class StreamEmbedder:
@@ -188,6 +184,17 @@ class FrameMeanEmbedder:
         means: FloatArray = np.add.reduceat(np.concatenate(parts), starts, axis=0)
         means /= lengths[:, None]
         return means
+
+
+def _clip_vectors(network: GRL, mode: Embed, device: torch.device) -> ClipVectors:
+    @torch.inference_mode()
+    def vectors(clips: NDArray[np.uint8]) -> FloatArray:
+        crops = normalised(torch.from_numpy(clips).to(device))
+        if mode is Embed.CAUSAL:
+            return _array(network.causal(crops)[:, -1])
+        return _array(network(crops).embedding)
+
+    return vectors
 
 
 def _frame_vectors(network: GRL, device: torch.device) -> FrameEmbedder:

@@ -1,50 +1,53 @@
 """Engine packages as embedders: the only place where the trainer meets compiled networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines import Engine, StreamingReid, open_engine
 from engines.errors import EngineError
 from trainer.data.transforms import Clip
-from trainer.embedding import Embed, Embedder, FloatArray, FrameMeanEmbedder
+from trainer.embedding import ClipEmbedder, Embed, Embedder, FloatArray, FrameMeanEmbedder
 from trainer.errors import UsageError, WeightsError
 
 
 def package_embedder(path: Path, mode: Embed, threads: int) -> Embedder:
-    """The engine at `path` as an embedder: a frame embedder, or a GRL stream with its state."""
+    """The engine at `path` as an embedder, whether it takes frames, clips, or crops and state."""
     try:
         engine = open_engine(path, threads=threads)
     except EngineError as error:
         raise WeightsError(str(error)) from error
-    inputs, outputs = engine.inputs, engine.outputs
-    if "crops" in inputs and "embedding" in outputs and len(inputs) > 1:
-        if mode is not Embed.STREAM:
-            raise UsageError(f"{path} is a stream network: it has no mode but stream, not {mode}")
+    if "embedding" not in engine.outputs:
+        raise UsageError(f"{path} is no network that embeds: it has no output 'embedding'")
+    if len(engine.inputs) > 1:
+        _only(path, mode, (Embed.STREAM,))
         return PackagedStream(engine)
-    if len(inputs) != 1 or len(next(iter(inputs.values())).shape) != 4:
-        raise UsageError(f"{path} does not take pictures of people: it cannot embed them")
-    return FrameMeanEmbedder(PackagedFrames(engine), PackagedFrames(engine).size)
+    (shape,) = (spec.shape for spec in engine.inputs.values())
+    size = shape[-3], shape[-2]
+    if len(shape) == 5:
+        _only(path, mode, (Embed.CLIP, Embed.WINDOW))
+        return ClipEmbedder(_in_batches(engine), mode, size)
+    return FrameMeanEmbedder(_in_batches(engine), size)
 
 
-class PackagedFrames:
-    """A network that looks at single frames: uint8 (N, H, W, 3) BGR to (N, E)."""
+def _only(path: Path, mode: Embed, modes: tuple[Embed, ...]) -> None:
+    if mode not in modes:
+        raise UsageError(f"{path} was built for {' and '.join(modes)} only, not for {mode}")
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._input = next(iter(engine.inputs))
-        self._output = next(iter(engine.outputs))
-        shape = engine.inputs[self._input].shape
-        self.size = shape[1], shape[2]
 
-    def __call__(self, frames: Clip) -> FloatArray:
-        step = self._engine.max_batch
-        parts = [
-            self._engine.run({self._input: frames[at : at + step]})[self._output]
-            for at in range(0, len(frames), step)
-        ]
-        return np.concatenate(parts).reshape(len(frames), -1).astype(np.float32)
+def _in_batches(engine: Engine) -> Callable[[NDArray[np.uint8]], FloatArray]:
+    """The engine's answer to any number of pictures or clips."""
+    (name,) = engine.inputs
+    step = engine.max_batch
+
+    def vectors(pixels: NDArray[np.uint8]) -> FloatArray:
+        starts = range(0, len(pixels), step)
+        parts = [engine.run({name: pixels[at : at + step]})["embedding"] for at in starts]
+        return np.concatenate(parts).reshape(len(pixels), -1).astype(np.float32)
+
+    return vectors
 
 
 class PackagedStream:

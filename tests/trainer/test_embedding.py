@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from engines.build import Request, build
+from engines.package import Kind
 from tests.trainer.tiny_training import draw_people, tiny_network
 from trainer.data import open_dataset
 from trainer.data.transforms import read_clip
 from trainer.embedding import Embed, FrameMeanEmbedder, embed, network_embedder
-from trainer.errors import DataError
+from trainer.errors import DataError, UsageError
+from trainer.model import save_model
 from trainer.model.backbones import imagenet_normalised
+from trainer.packages import package_embedder
 from trainer.scores import score
 
 CPU = torch.device("cpu")
@@ -89,6 +93,31 @@ def test_a_score_counts_frames_and_tells_people_apart(tmp_path):
     answer = row.as_dict()
     assert answer["by_frames"]["4"]["mAP"] == pytest.approx(1.0)
     assert all(a <= b for a, b in pairwise(row.whole.cmc))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("grl-stream", "stream"), ("grl-clip", "clip"), ("frame-embedder", "mean")]
+)
+def test_an_engine_package_says_what_its_network_says(kind, mode, lively_edge, people, tmp_path):
+    weights, package = tmp_path / "edge.safetensors", tmp_path / "package"
+    save_model(lively_edge, "grl-edge", weights)
+    build(Request(weights, package, Kind(kind), backend="onnxruntime", max_batch=6))
+    few = people[2:6]
+    wanted = embed(few, network_embedder(lively_edge, Embed(mode), CPU))
+    found = embed(few, package_embedder(package, Embed(mode), threads=1))
+    np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
+    if kind != "frame-embedder":
+        with pytest.raises(UsageError, match="not for causal"):
+            package_embedder(package, Embed.CAUSAL, threads=1)
+
+
+def test_a_foreign_network_embeds_frames(test_data, people):
+    path = next((test_data / "models").rglob("person-reidentification-retail-0288.xml"))
+    found = embed(people, package_embedder(path, Embed.MEAN, threads=1))
+    assert found.shape == (8, 256)
+    again = embed(people[1:2], package_embedder(path, Embed.MEAN, threads=1))  # one frame alone
+    cosine = found[1] @ again[0] / np.linalg.norm(found[1]) / np.linalg.norm(again[0])
+    assert cosine > 0.999
 
 
 def test_nothing_to_embed_is_said(network):
