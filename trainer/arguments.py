@@ -5,7 +5,7 @@ from pathlib import Path
 
 NETWORKS = ("grl-edge", "grl-r50")
 EPILOG = """examples:
-  python -m trainer train --data mars:/data/mars --network grl-r50 --recipe paper -o runs/r50
+  python -m trainer train --data mars:/data/mars --network grl-r50 --recipe paper --backbone imagenet -o runs/r50
   python -m trainer train --data runs/reid --mode clip --recipe strong -o runs/clip
   python -m trainer train --data runs/reid --mode causal --teacher runs/clip/weights.safetensors -o runs/causal
   python -m trainer evaluate --data runs/reid runs/causal/weights.safetensors:stream,mean histogram
@@ -45,6 +45,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--mode", choices=("clip", "causal", "mean"), default="clip")
     train.add_argument("--recipe", choices=("paper", "strong"), default="strong")
     train.add_argument("--init", type=Path, help="weights to start from")
+    train.add_argument(
+        "--backbone",
+        help="a backbone to start from: a file of torchvision or timm weights, or imagenet (timm downloads it)",
+    )
     train.add_argument("--teacher", type=Path, help="weights of the clip network to learn from")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train.add_argument("--epochs", type=_positive, help="instead of the recipe's")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor
 
 from trainer.averaging import WeightAverage
@@ -70,7 +71,11 @@ def fit(
     accelerator = Accelerator(
         cpu=plan.cpu,
         mixed_precision=plan.precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            # The others wait while the first process judges.
+            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+        ],
     )
     learners = for_pairs(tracklets, plan.drop_single)
     batches = _batches(plan, network, learners, accelerator)

@@ -101,6 +101,10 @@ def test_vectors_of_a_folder_are_the_network_s(site, trained, tmp_path):
         (["train", "--data", "{site}", "-o", "{tmp}/o", "--lr", "-1"], "--lr must be above 0"),
         (["train", "--data", "{site}", "-o", "/dev/null/o", "--cpu"], "cannot make /dev/null/o"),
         (["train", "--data", "{site}", "-o", "{tmp}/o", "--resume", "--cpu"], "no checkpoint in"),
+        (
+            ["train", "--data", "{site}", "-o", "{tmp}/o", "--backbone", "no.pth"],
+            "no backbone no.pth",
+        ),
         (["evaluate", "--data", "{site}", "{tmp}/w.safetensors"], "there is no weights file"),
         (["evaluate", "--data", "{site}", "w.safetensors:backwards"], "'backwards' is not a mode"),
         (["evaluate", "--data", "{site}", "{site}"], "is not an engine package"),

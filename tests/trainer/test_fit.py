@@ -90,6 +90,16 @@ def test_two_processes_follow_the_curve_of_one(people, tmp_path, one_thread, tab
         torch.testing.assert_close(shared[name], alone[name], **tolerance)
 
 
+def test_mixed_precision_follows_float32(people, tmp_path):
+    train(people, tmp_path / "full", QUICK)
+    options = [str(people), str(tmp_path / "mixed"), "--precision", "bf16"]
+    command = [sys.executable, *SCRIPT, *options]
+    subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    full, mixed = ([x["loss"] for x in read_history(tmp_path / n)] for n in ("full", "mixed"))
+    assert full != mixed
+    np.testing.assert_allclose(full[:4], mixed[:4], rtol=0.05)
+
+
 def quiet(output: Path):
     return lambda steps, done: History(output, done)
 

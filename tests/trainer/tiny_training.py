@@ -69,7 +69,9 @@ class Announcer:
     def close(self) -> None: ...
 
 
-def train(pictures: Path, output: Path, recipe: Recipe, resume: bool = False) -> Path:
+def train(
+    pictures: Path, output: Path, recipe: Recipe, resume: bool = False, precision: str = "no"
+) -> Path:
     plan = Plan(
         network="tiny",
         mode=Mode.CLIP if recipe.identity == "oim" else Mode.CAUSAL,
@@ -77,6 +79,7 @@ def train(pictures: Path, output: Path, recipe: Recipe, resume: bool = False) ->
         output=output,
         resume=resume,
         cpu=True,
+        precision=precision,
         checkpoint_every=2,
     )
     return fit(
@@ -93,7 +96,8 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--precision", default="no")
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = TABLES if options.tables else QUICK
-    train(options.pictures, options.output, recipe, options.resume)
+    train(options.pictures, options.output, recipe, options.resume, options.precision)

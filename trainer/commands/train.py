@@ -18,6 +18,7 @@ from trainer.fit import Plan, fit
 from trainer.model import GRL, create_model, load_model
 from trainer.model.registry import load_weights, read_weights
 from trainer.monitors import History, LiveDisplay, Monitor, Monitors, TensorBoard, read_history
+from trainer.pretrained import start_from
 from trainer.recipes import RECIPES, Mode
 from trainer.report import write_report
 from trainer.scores import Row, score
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     data = open_dataset(options.data, options.holdout, options.seed)
     test = open_dataset(options.test) if options.test else data
     console.print(str(data))
-    network = _network(plan, options.init)
+    network = _network(plan, options.init, options.backbone)
     teacher = load_model(options.teacher) if options.teacher else None
 
     def watch(steps: int, done: int) -> Monitor:
@@ -98,14 +99,18 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
-def _network(plan: Plan, init: Path | None) -> GRL:
+def _network(plan: Plan, init: Path | None, backbone: str | None) -> GRL:
     torch.manual_seed(plan.seed)
     network = create_model(plan.network)
+    if init is not None and backbone is not None:
+        raise UsageError("--init brings a backbone: leave --backbone out")
     if init is not None:
         name, tensors = read_weights(init)
         if name != plan.network:
             raise UsageError(f"{init} is for {name}, not for {plan.network}")
         load_weights(network, tensors, init)
+    if backbone is not None:
+        start_from(network, plan.network, backbone)
     return network
 
 
