@@ -20,10 +20,10 @@ ANSWERS = 8
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem } .plots figure { margin: 0; flex: 1 1 28rem }
+.plots { margin-top: 1.5rem; display: flex; flex-wrap: wrap; gap: 1rem } .plots figure { margin: 0; flex: 1 1 28rem }
 .plots svg { width: 100%; height: auto } figcaption { color: #5b6875 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e3e8ee }
+th, td { white-space: nowrap; padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e3e8ee }
 th:first-child, td:first-child { text-align: left }
 .ranked td { padding: .2rem; border: 0; text-align: center; font-size: .75rem; color: #5b6875 }
 .ranked img { height: 96px; display: block; border: 3px solid #b8c2cc; border-radius: 3px }
