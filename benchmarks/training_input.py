@@ -1,0 +1,95 @@
+"""Is the network the limit of a training, or the pictures? `python -m benchmarks.training_input`
+
+Steps on fresh batches, decoded and augmented beside the network, against steps that see one batch
+over and over; in turns within one process, the fastest of each. On a CPU, which decodes and computes
+alike, the ratio of processor time tells the same and is not disturbed by other programs.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from trainer.data.dataset import Tracklet
+from trainer.data.loading import Batch, TrainingBatches
+from trainer.data.sampling import PairSampler
+from trainer.model import create_model
+from trainer.objective import Objective
+from trainer.recipes import STRONG, Mode
+
+
+def main() -> None:
+    """Print steps per second of both and their ratio."""
+    parser = argparse.ArgumentParser("python -m benchmarks.training_input", description=__doc__)
+    parser.add_argument("--network", default="grl-edge")
+    parser.add_argument("--pairs", type=int, default=STRONG.pairs)
+    parser.add_argument("--steps", type=int, default=5, help="of each kind (5)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    network = create_model(options.network)
+    objective = Objective(network, 64, STRONG, Mode.CLIP).to(options.device)
+    optimiser = torch.optim.AdamW(objective.parameter_groups(), lr=1e-4)
+    with tempfile.TemporaryDirectory() as folder:
+        sampler = PairSampler(_tracklets(Path(folder), network.size), options.pairs, seed=0)
+        batches = TrainingBatches(
+            sampler, STRONG.augmentation, network.size, STRONG.length, threads=options.threads
+        ).epoch(0)
+        kept = next(batches)
+        _step(objective, optimiser, kept)
+
+        fed, compute = [], []
+        for _ in range(options.steps):
+            fed.append(_seconds(lambda: _step(objective, optimiser, next(batches))))
+            compute.append(_seconds(lambda: _step(objective, optimiser, kept)))
+        batches.close()
+    crops = 2 * options.pairs * STRONG.length
+    (wall_fed, cpu_fed), (wall, cpu) = (
+        (min(column) for column in zip(*times, strict=True)) for times in (fed, compute)
+    )
+    row = {"network": options.network, "device": options.device, "crops_per_step": crops}
+    row |= {"crops_per_second": crops / wall_fed, "compute_only": crops / wall}
+    row |= {"ratio": wall / wall_fed, "processor_time_ratio": cpu / cpu_fed}
+    print(json.dumps(row))
+
+
+def _step(objective: Objective, optimiser: torch.optim.Optimizer, batch: Batch) -> None:
+    device = next(objective.parameters()).device
+    clips, labels = (torch.from_numpy(a).to(device) for a in (batch.clips, batch.labels))
+    loss = torch.stack(list(objective(clips, labels).values())).sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    loss.item()  # waits for the device
+
+
+def _seconds(action: Callable[[], None]) -> tuple[float, float]:
+    """By the clock, and of the processor."""
+    began = time.perf_counter(), time.process_time()
+    action()
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def _tracklets(folder: Path, size: tuple[int, int]) -> list[Tracklet]:
+    """128 tracklets of eight pictures that compress like photographs of people."""
+    rng = np.random.default_rng(0)
+    tracklets = []
+    for index in range(128):
+        coarse = rng.integers(0, 256, (16, 8, 3), np.uint8)
+        picture = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+        paths = [str(folder / f"{index}-{frame}.jpg") for frame in range(8)]
+        for path in paths:
+            grain = rng.integers(-12, 13, picture.shape)
+            cv2.imwrite(path, np.clip(picture + grain, 0, 255).astype(np.uint8))
+        tracklets.append(Tracklet(tuple(paths), index // 2, index % 2))
+    return tracklets
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Detectors, and weights made anew step by step with their cards."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.trainer.tiny_training import draw_people
+from trainer.__main__ import main
+from trainer.arguments import parser
+from trainer.shipped import read_plan
+
+ROOT = Path(__file__).parents[2]
+
+PLAN = """
+[tiny]
+weights = "{work}/run/weights.safetensors"
+file = "tiny.safetensors"
+licence = "AGPL-3.0-or-later"
+about = "A network for tests."
+limits = "Good for nothing."
+
+[[tiny.steps]]
+about = "train"
+run = "{python} -m trainer train --data SITE --epochs 1 --pairs 2 --length 1 --cpu -o {work}/run"
+resume_if = "{work}/run/checkpoint.pt"
+
+[[tiny.steps]]
+about = "judge"
+run = "{python} -m trainer evaluate --data SITE histogram --frames 1 2 --json"
+scores = true
+"""
+
+
+def test_weights_are_made_once_and_their_card_tells_how_and_how_good(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    site = draw_people(tmp_path / "site", people=3, frames=2)
+    (tmp_path / "plan.toml").write_text(PLAN.replace("SITE", str(site)))
+    command = ["models", "--plan", str(tmp_path / "plan.toml")]
+    command += ["--work", str(tmp_path / "work"), "--output", str(tmp_path / "models")]
+    assert main(command) == 0
+    weights, card = (tmp_path / "models" / f"tiny.{kind}" for kind in ("safetensors", "md"))
+    text = card.read_text()
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() in text
+    assert "python -m trainer train --data" in text
+    assert "| histogram | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in text
+    shutil.rmtree(site)  # a step that is done is not run again
+    assert main(command) == 0
+
+
+def test_what_is_shipped_is_made_by_commands_that_exist(monkeypatch):
+    plan = read_plan()
+    assert [shipped.name for shipped in plan] == ["grl-edge", "person-detector"]
+    for step in (step for shipped in plan for step in shipped.steps):
+        words = step.run.split()
+        assert words[:2] == ["{python}", "-m"]
+        if words[2] == "trainer":
+            assert parser().parse_args(words[3:]).command == words[3]
+
+
+def test_a_step_that_fails_is_named(tmp_path, capsys):
+    (tmp_path / "plan.toml").write_text(PLAN.replace("SITE", str(tmp_path / "absent")))
+    command = ["models", "--plan", str(tmp_path / "plan.toml"), "--work", str(tmp_path / "work")]
+    assert main([*command, "--output", str(tmp_path / "models")]) == 2
+    assert "ended with exit code 2" in capsys.readouterr().err
+    assert main(["models", "nothing"]) == 2
+    assert "nothing called 'nothing' is shipped" in capsys.readouterr().err
+
+
+@pytest.fixture
+def boxes(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 4), ("val", 2)):
+        for kind in ("images", "labels"):
+            (tmp_path / "set" / kind / part).mkdir(parents=True)
+        for index in range(count):
+            image = rng.integers(0, 60, (64, 96, 3), np.uint8)
+            left = int(rng.integers(10, 60))
+            image[10:50, left : left + 16] = (40, 200, 220)
+            cv2.imwrite(str(tmp_path / "set" / "images" / part / f"{index}.jpg"), image)
+            label = f"0 {(left + 8) / 96} {30 / 64} {16 / 96} {40 / 64}\n"
+            (tmp_path / "set" / "labels" / part / f"{index}.txt").write_text(label)
+    return tmp_path / "set"
+
+
+def test_a_detector_is_trained_without_network_and_without_touching_settings(boxes, tmp_path):
+    output, home = tmp_path / "out", tmp_path / "home"
+    home.mkdir()
+    options = ["--epochs", "1", "--size", "32", "--batch", "2", "--json"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "trainer", "detector", "--data", boxes, "-o", output, *options],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(home), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    scores = json.loads(answer.stdout)
+    assert set(scores) == {"weights", "AP50", "AP50-95", "precision", "recall"}
+    assert Path(scores["weights"]).stat().st_size > 4e6
+    assert not (home / ".config" / "Ultralytics").exists()
+
+
+def test_a_detector_is_not_started_from_weights_that_are_not_there(boxes, tmp_path, capsys):
+    command = ["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), "--start", "no.pt"]
+    assert main(command) == 2
+    assert "there are no weights no.pt" in capsys.readouterr().err

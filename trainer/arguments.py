@@ -1,0 +1,168 @@
+"""The trainer's command line. Nothing heavy is imported here, so that help is instant."""
+
+import argparse
+from pathlib import Path
+
+NETWORKS = ("grl-edge", "grl-r50")
+EPILOG = """examples:
+  python -m trainer train --data mars:/data/mars --network grl-r50 --recipe paper --backbone imagenet -o runs/r50
+  python -m trainer train --data runs/reid --mode clip --recipe strong -o runs/clip
+  python -m trainer train --data runs/reid --mode causal --teacher runs/clip/weights.safetensors -o runs/causal
+  python -m trainer evaluate --data runs/reid runs/causal/weights.safetensors:stream,mean histogram
+  python -m trainer embed --weights models/grl-edge.safetensors --mode stream crops/ -o crops.npz
+  torchrun --nproc-per-node 4 -m trainer train --data mars:/data/mars --network grl-r50 -o runs/r50
+"""
+DATA = """mars:FOLDER, ls-vid:FOLDER, ilids-vid:FOLDER#SPLIT, prid2011:FOLDER#SPLIT, or a FOLDER in the
+MARS layout (<id>/<id>C<camera>T<tracklet>F<frame>.jpg, or bbox_train and bbox_test of such)"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options; `command` names the module that runs it."""
+    raw = argparse.RawDescriptionHelpFormatter
+    whole = argparse.ArgumentParser(
+        "python -m trainer",
+        description="Train, judge and use networks that recognise people.",
+        epilog=EPILOG,
+        formatter_class=raw,
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _train(commands.add_parser("train", help="train a network", epilog=EPILOG, formatter_class=raw))
+    _evaluate(commands.add_parser("evaluate", help="compare networks, modes and engines"))
+    _embed(commands.add_parser("embed", help="turn tracklets into vectors"))
+    _import(
+        commands.add_parser("import-reference", help="convert the published code's checkpoints")
+    )
+    _detector(commands.add_parser("detector", help="fine-tune a YOLO to find people"))
+    _models(commands.add_parser("models", help="train the shipped weights anew"))
+    return whole
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("--data", required=True, help=DATA)
+    train.add_argument("--test", help="judge on this data set instead of the one learnt from")
+    train.add_argument("-o", "--output", type=Path, required=True, help="folder of this training")
+    train.add_argument("--network", choices=NETWORKS, default="grl-edge")
+    train.add_argument("--mode", choices=("clip", "causal", "mean"), default="clip")
+    train.add_argument("--recipe", choices=("paper", "strong"), default="strong")
+    train.add_argument("--init", type=Path, help="weights to start from")
+    train.add_argument(
+        "--backbone",
+        help="a backbone to start from: a file of torchvision or timm weights, or imagenet (timm downloads it)",
+    )
+    train.add_argument("--teacher", type=Path, help="weights of the clip network to learn from")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    train.add_argument("--epochs", type=_positive, help="instead of the recipe's")
+    train.add_argument("--pairs", type=_positive, help="pairs in a batch, all processes together")
+    train.add_argument("--length", type=_positive, help="frames in a clip")
+    train.add_argument("--lr", type=float, help="instead of the recipe's")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--holdout",
+        type=float,
+        default=0.1,
+        help="share of identities kept to judge by, for a folder without a test half (0.1)",
+    )
+    train.add_argument(
+        "--drop-single", action="store_true", help="leave out people seen in one camera only"
+    )
+    train.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+    train.add_argument(
+        "--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision"
+    )
+    train.add_argument("--threads", type=_positive, default=2, help="that decode pictures (2)")
+    train.add_argument("--checkpoint-every", type=_positive, default=200, help="steps (200)")
+    train.add_argument("--judge-every", type=_positive, default=5, help="epochs (5)")
+    train.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def _evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument(
+        "subjects",
+        nargs="+",
+        metavar="SUBJECT",
+        help="WEIGHTS:MODE,MODE… (clip, causal, stream, window, mean), an engine package, or histogram",
+    )
+    evaluate.add_argument("--data", required=True, help=DATA)
+    evaluate.add_argument(
+        "--frames", type=_positive, nargs="*", default=[], help="also judge after so many frames"
+    )
+    evaluate.add_argument("--rerank", action="store_true", help="also re-rank (k-reciprocal)")
+    evaluate.add_argument("--report", type=Path, help="write a page of plots and examples")
+    _running(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print the table as JSON")
+
+
+def _embed(embed: argparse.ArgumentParser) -> None:
+    embed.add_argument("folder", type=Path, metavar="DIR", help="people in the MARS layout")
+    embed.add_argument("--weights", required=True, help="weights, or an engine package")
+    embed.add_argument(
+        "--mode", choices=("clip", "causal", "stream", "window", "mean"), default="stream"
+    )
+    embed.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="an .npz with embedding, ids, cameras, tracklets",
+    )
+    _running(embed)
+
+
+def _import(reference: argparse.ArgumentParser) -> None:
+    reference.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    reference.add_argument("-o", "--output", type=Path, required=True)
+
+
+def _detector(detector: argparse.ArgumentParser) -> None:
+    detector.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="a data.yaml, or a folder with images/ and labels/, each with train/ and val/",
+    )
+    detector.add_argument(
+        "--start",
+        default="yolo11n.yaml",
+        help="weights (.pt) or architecture (.yaml) to start from (yolo11n.yaml)",
+    )
+    detector.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder of this training"
+    )
+    detector.add_argument("--epochs", type=_positive, default=30)
+    detector.add_argument(
+        "--size", type=_positive, default=640, help="longer side of its input (640)"
+    )
+    detector.add_argument("--batch", type=_positive, default=16)
+    detector.add_argument("--seed", type=int, default=0)
+    detector.add_argument("--device", default="cpu", help="cpu, or the number of a GPU (cpu)")
+    detector.add_argument("--resume", action="store_true", help="go on from the last epoch")
+    detector.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def _models(models: argparse.ArgumentParser) -> None:
+    models.add_argument("names", nargs="*", metavar="NAME", help="which ones (all)")
+    models.add_argument(
+        "--work", type=Path, default=Path("runs/models"), help="where data and trainings go"
+    )
+    models.add_argument(
+        "--output", type=Path, default=Path("models"), help="where weights and cards go"
+    )
+    models.add_argument(
+        "--plan",
+        type=Path,
+        default=Path(__file__).with_name("shipped.toml"),
+        help="how weights are made (trainer/shipped.toml)",
+    )
+    models.add_argument("--dry-run", action="store_true", help="print the commands only")
+
+
+def _running(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1… (cpu)")
+    command.add_argument("--threads", type=_positive, default=2, help="that decode pictures (2)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value

@@ -1,0 +1,29 @@
+"""`detector`: a YOLO that finds people."""
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+
+from trainer.yolo import DetectorPlan, train_detector
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train as told and say how good it is."""
+    plan = DetectorPlan(
+        data=options.data,
+        start=options.start,
+        output=options.output,
+        epochs=options.epochs,
+        size=options.size,
+        batch=options.batch,
+        seed=options.seed,
+        device=options.device,
+        resume=options.resume,
+    )
+    weights, scores = train_detector(plan)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    Console(stderr=True).print(f"weights: {weights}\n{told}")
+    if options.json:
+        sys.stdout.write(json.dumps({"weights": str(weights), **scores}) + "\n")

@@ -1,0 +1,54 @@
+"""`embed`: a folder of tracklets to an .npz of vectors."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from trainer.commands.subjects import embedder, mode_named
+from trainer.data.dataset import Tracklet
+from trainer.data.folder import numbered
+from trainer.embedding import embed
+from trainer.errors import StorageError
+from trainer.evaluation import FloatArray
+
+
+def run(options: argparse.Namespace) -> None:
+    """Embed every tracklet of the folder and write `embedding`, `ids`, `cameras`, `tracklets`."""
+    found = numbered(options.folder)
+    tracklets = [tracklet for _, tracklet in found]
+    console = Console(stderr=True)
+    network = embedder(
+        Path(options.weights), mode_named(options.mode), options.device, options.threads
+    )
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("embedding", total=len(tracklets))
+        vectors = embed(
+            tracklets,
+            network,
+            threads=options.threads,
+            advance=lambda done: progress.advance(task, done),
+        )
+    _write(options.output, vectors, found)
+    console.print(f"{len(tracklets)} tracklets, {vectors.shape[1]} values each: {options.output}")
+
+
+def _write(path: Path, vectors: FloatArray, found: Sequence[tuple[int, Tracklet]]) -> None:
+    draft = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            np.savez(
+                file,
+                embedding=vectors,
+                ids=np.array([tracklet.identity for _, tracklet in found], np.int64),
+                cameras=np.array([tracklet.camera for _, tracklet in found], np.int64),
+                tracklets=np.array([number for number, _ in found], np.int64),
+            )
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error

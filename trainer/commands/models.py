@@ -1,0 +1,23 @@
+"""`models`: the shipped weights, trained anew."""
+
+import argparse
+
+from rich.console import Console
+
+from trainer.errors import UsageError
+from trainer.shipped import make, read_plan
+
+
+def run(options: argparse.Namespace) -> None:
+    """Make those that are named, or all."""
+    console = Console(stderr=True)
+    plan = {shipped.name: shipped for shipped in read_plan(options.plan)}
+    unknown = [name for name in options.names if name not in plan]
+    if unknown:
+        raise UsageError(f"nothing called '{unknown[0]}' is shipped; there are {', '.join(plan)}")
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    for name in options.names or plan:
+        make(plan[name], options.work, options.output, tell, options.dry_run)

@@ -1,0 +1,149 @@
+"""Shipped weights made anew: the steps of shipped.toml, and a card for each file."""
+
+import hashlib
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import StorageError, TrainingError, UsageError
+
+PLAN = Path(__file__).with_name("shipped.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command on the way to weights."""
+
+    about: str
+    run: str
+    resume_if: str = ""
+    """A file whose presence means that the command was cut short and goes on with --resume."""
+    scores: bool = False
+    """Whether the last line it prints is JSON for the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Weights, and how they come about."""
+
+    name: str
+    weights: str
+    file: str
+    about: str
+    limits: str
+    licence: str
+    steps: tuple[Step, ...]
+
+
+def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
+    """What is shipped, in the order in which it is made."""
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)
+        return tuple(
+            Shipped(name=name, **table | {"steps": tuple(Step(**step) for step in table["steps"])})
+            for name, table in tables.items()
+        )
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a plan of weights to ship: {error}") from error
+
+
+def make(
+    shipped: Shipped, work: Path, output: Path, tell: Callable[[str], None], dry_run: bool = False
+) -> None:
+    """Run the steps that are not done yet, then put the weights and their card into `output`."""
+    scores = []
+    for number, step in enumerate(shipped.steps, 1):
+        command = _filled(step.run, work)
+        tell(f"{shipped.name} {number}/{len(shipped.steps)}: {step.about}\n  {command}")
+        if not dry_run:
+            printed = _once(step, command, work)
+            scores += [json.loads(printed.splitlines()[-1])] if step.scores else []
+    if dry_run:
+        return
+    target = output / shipped.file
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_filled(shipped.weights, work), target)
+        (output / f"{target.stem}.md").write_text(_card(shipped, target, scores))
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror}") from error
+    tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+def _once(step: Step, command: str, work: Path) -> str:
+    """What the command printed, now or when it was done before: its text is the key."""
+    done = work / "done" / hashlib.sha256(command.encode()).hexdigest()[:16]
+    if done.is_file():
+        return done.read_text()
+    resume = step.resume_if and Path(_filled(step.resume_if, work)).is_file()
+    arguments = shlex.split(command) + (["--resume"] if resume else [])
+    answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode:
+        raise TrainingError(f"`{command}` ended with exit code {answer.returncode}")
+    done.parent.mkdir(parents=True, exist_ok=True)
+    draft = done.with_suffix(".part")
+    draft.write_text(answer.stdout)
+    draft.replace(done)
+    return answer.stdout
+
+
+def _filled(text: str, work: Path) -> str:
+    return text.format(work=shlex.quote(str(work)), python=shlex.quote(sys.executable))
+
+
+def _card(shipped: Shipped, target: Path, scores: Sequence[object]) -> str:
+    """Markdown: what it is, how it was made, how good it is, and what it is not for."""
+    steps = [
+        f"{number}. {step.about}: `{step.run.format(work='runs/models', python='python')}`"
+        for number, step in enumerate(shipped.steps, 1)
+    ]
+    tables = [_table(found) for found in scores]
+    return "\n".join(
+        [
+            f"# {shipped.name}\n",
+            f"{shipped.about}\n",
+            "| | |\n|---|---|",
+            f"| file | {target.name}, {target.stat().st_size / 1e6:.1f} MB |",
+            f"| SHA-256 | `{hashlib.sha256(target.read_bytes()).hexdigest()}` |",
+            f"| licence | {shipped.licence} |",
+            f"| made with | Python {platform.python_version()} on {platform.machine()} |\n",
+            "## Data, seeds and commands\n",
+            "`make models` runs these:\n",
+            *steps,
+            "\n## Measured\n",
+            *tables,
+            f"\n## Limits\n\n{shipped.limits}\n",
+        ]
+    )
+
+
+def _table(found: object) -> str:
+    """Figures in percent as Markdown, one row for each thing that was measured."""
+    rows = found if isinstance(found, list) else [found]
+    flat = [_flat(row) for row in rows if isinstance(row, dict)]
+    if not flat:
+        raise TrainingError("a step that should print its scores as JSON printed something else")
+    names = list(flat[0][1])
+    lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    lines += [
+        f"| {name} | {' | '.join(f'{100 * values[n]:.1f}' for n in names)} |"
+        for name, values in flat
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _flat(row: dict[str, object]) -> tuple[str, dict[str, float]]:
+    """Name and figures: those that are shares, and mAP after the first frames."""
+    values = {key: value for key, value in row.items() if isinstance(value, float)}
+    by_frames = row.get("by_frames")
+    if isinstance(by_frames, dict):
+        values |= {f"mAP, {n} frames": found["mAP"] for n, found in by_frames.items()}
+    return str(row.get("name", "")), values

@@ -1,0 +1,120 @@
+"""Fine-tuning a YOLO of ultralytics to find people: one class, no network, nothing reported home."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.compat import import_with_torchvision
+from trainer.errors import LayoutError, StorageError, TrainingError, UsageError
+
+PARTS = ("images/train/", "images/val/", "labels/train/", "labels/val/")
+WEIGHTS = "person-detector.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorPlan:
+    """One training of a detector."""
+
+    data: Path
+    """A data.yaml, or a folder in the YOLO layout."""
+    start: str
+    """Weights (.pt) or an architecture (.yaml) to start from."""
+    output: Path
+    epochs: int
+    size: int
+    batch: int
+    seed: int
+    device: str
+    resume: bool = False
+
+
+def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
+    """Train, and return the weights file with AP50, AP50-95, precision and recall on `val`."""
+    data = _description(plan)
+    _check_start(plan)
+    last = plan.output / "run" / "weights" / "last.pt"
+    if plan.resume and not last.is_file():
+        raise UsageError(f"there is nothing to resume in {plan.output}")
+    if not plan.resume and last.is_file():
+        raise UsageError(
+            f"{plan.output} holds a training already: pass --resume, or choose another folder"
+        )
+    try:
+        metrics = _train(plan, str(last) if plan.resume else plan.start, data)
+    except (OSError, RuntimeError, ValueError, SyntaxError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise TrainingError(f"training the detector on {plan.data} failed: {reason}") from error
+    weights = plan.output / WEIGHTS
+    try:
+        shutil.copyfile(plan.output / "run" / "weights" / "best.pt", weights)
+    except OSError as error:
+        raise StorageError(f"cannot write {weights}: {error.strerror}") from error
+    return weights, _named(metrics)
+
+
+def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
+    """The library's own figures. What it prints goes to stderr, and it asks no network for anything."""
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ["YOLO_OFFLINE"] = "true"
+    os.environ["YOLO_CONFIG_DIR"] = str(plan.output.resolve())
+    with redirect_stdout(sys.stderr):
+        library = import_with_torchvision("ultralytics")
+        library.settings.update({"sync": False, "tensorboard": False})
+        model = library.YOLO(start)
+        metrics = model.train(
+            data=str(data),
+            epochs=plan.epochs,
+            imgsz=plan.size,
+            batch=plan.batch,
+            seed=plan.seed,
+            device=plan.device,
+            project=str(plan.output.resolve()),
+            name="run",
+            exist_ok=True,
+            single_cls=True,
+            resume=plan.resume,
+            plots=False,
+            amp=plan.device != "cpu",
+            workers=min(8, os.cpu_count() or 1) if plan.device != "cpu" else 1,
+        )
+    results: Mapping[str, float] = metrics.results_dict
+    return results
+
+
+def _description(plan: DetectorPlan) -> Path:
+    """The data.yaml; for a bare folder, one is written beside the training."""
+    if plan.data.suffix in {".yaml", ".yml"}:
+        if not plan.data.is_file():
+            raise LayoutError(f"there is no {plan.data}")
+        return plan.data
+    missing = [part for part in PARTS if not (plan.data / part).is_dir()]
+    if missing:
+        raise LayoutError(f"{plan.data} is not in the YOLO layout: missing {', '.join(missing)}")
+    description = plan.output / "data.yaml"
+    text = f"path: {plan.data.resolve()}\ntrain: images/train\nval: images/val\nnames: [person]\n"
+    try:
+        plan.output.mkdir(parents=True, exist_ok=True)
+        description.write_text(text)
+    except OSError as error:
+        raise StorageError(f"cannot write {description}: {error.strerror}") from error
+    return description
+
+
+def _check_start(plan: DetectorPlan) -> None:
+    """ultralytics would look for missing weights on the network."""
+    if plan.start.endswith(".pt") and not Path(plan.start).is_file():
+        raise UsageError(f"there are no weights {plan.start}; an architecture (.yaml) needs none")
+
+
+def _named(results: Mapping[str, float]) -> dict[str, float]:
+    names = {
+        "AP50": "metrics/mAP50(B)",
+        "AP50-95": "metrics/mAP50-95(B)",
+        "precision": "metrics/precision(B)",
+        "recall": "metrics/recall(B)",
+    }
+    return {name: float(results[key]) for name, key in names.items()}
