@@ -1,6 +1,7 @@
 """Open packages, and graphs that are not in a package yet."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -30,18 +31,24 @@ class Backend(Protocol):
 
 
 def open_engine(
-    path: Path | str, *, device: str | None = None, threads: int | None = None, check: bool = True
+    path: Path | str,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    check: bool = True,
 ) -> Engine:
     """The engine in a package, or a foreign detector or re-ID graph (.onnx, .xml) as it is.
 
-    `device` (cpu, cuda:0…) defaults to what the package was built for; `threads` applies on CPUs and defaults to
-    all cores. `check=False` skips the checksums. Nothing is ever rebuilt here: a package that does not fit this
+    `device` (cpu, cuda:0…) and `precision` default to what the package was built for. An f32 package for OpenVINO
+    can compute in any precision that the CPU offers, or in the `fastest`; in other packages precision is part of
+    the plan. `threads` applies on CPUs and defaults to all cores. `check=False` skips the checksums. Nothing is ever rebuilt here: a package that does not fit this
     machine is an error that says how to build one that does.
     """
     path = Path(path)
     if is_foreign(path):
-        return open_foreign(path, threads=threads)
-    manifest = read_manifest(path)
+        return open_foreign(path, precision=precision or "fastest", threads=threads)
+    manifest = _in_precision(read_manifest(path), precision, path)
     backend = load_backend(manifest.backend)
     found = backend.differences(manifest)
     if found:
@@ -54,13 +61,22 @@ def open_engine(
     return backend.open_plan(path / manifest.plan, manifest, device, threads)
 
 
-def open_foreign(path: Path, *, precision: str | None = None, threads: int | None = None) -> Engine:
-    """A foreign graph, compiled by OpenVINO for this CPU, by default in the fastest precision it offers."""
-    if precision is None:
-        precision = "bf16" if openvino.offers("bf16") else "f32"
+def open_foreign(path: Path, *, precision: str = "fastest", threads: int | None = None) -> Engine:
+    """A foreign graph, compiled by OpenVINO for this CPU."""
+    precision = openvino.fastest() if precision == "fastest" else precision
     return openvino.OpenVINOEngine(
         openvino_model(adopt(path)), precision=precision, threads=threads
     )
+
+
+def _in_precision(manifest: Manifest, precision: str | None, path: Path) -> Manifest:
+    if precision in (None, manifest.precision):
+        return manifest
+    if manifest.backend == "openvino" and manifest.precision == "f32":
+        return replace(manifest, precision=openvino.fastest() if precision == "fastest" else precision)
+    if precision == "fastest":
+        return manifest
+    raise PackageMismatch(f"{path} computes in {manifest.precision}, not in {precision}: build one that does")
 
 
 def is_foreign(path: Path) -> bool:

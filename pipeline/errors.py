@@ -2,7 +2,9 @@
 
 PipelineError
 ├── DetectorError       a detector's network does not fit its description
-└── EvaluationError     tracks or truth cannot be read, or do not fit each other
+├── EvaluationError     tracks or truth cannot be read, or do not fit each other
+├── SettingsError       a site's file or the command line does not say what is needed
+└── OutputError         the run's folder cannot be written
 """
 
 
@@ -16,3 +18,11 @@ class DetectorError(PipelineError):
 
 class EvaluationError(PipelineError):
     """A file of tracks or truth is missing or malformed, or the two do not fit each other."""
+
+
+class SettingsError(PipelineError):
+    """A site's file, or the command line, is malformed or incomplete."""
+
+
+class OutputError(PipelineError):
+    """The folder of a run cannot be made or written."""

@@ -147,3 +147,11 @@ def test_a_build_killed_at_any_moment_leaves_nothing_that_opens(edge_weights, tm
 def test_an_unwritable_place_is_one_sentence(edge_weights):
     with pytest.raises(PackageError, match=r"cannot write /proc/here"):
         build(Request(edge_weights, Path("/proc/here")))
+
+
+def test_a_whole_package_computes_in_any_precision_that_the_cpu_offers(edge_stream, built):
+    open_engine(edge_stream, precision="fastest").close()
+    with pytest.raises(PackageMismatch, match="computes in f16, which this CPU does not offer"):
+        open_engine(edge_stream, precision="f16")
+    with pytest.raises(PackageMismatch, match="computes in f16, not in f32"):
+        open_engine(built("onnxruntime", "f16"), precision="f32")

@@ -1,0 +1,172 @@
+"""The command line: run cameras, score a run, and ask about or forget identities."""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from engines.errors import EngineError
+from pipeline.errors import PipelineError, SettingsError
+from pipeline.run import RunOptions, Status, run
+from pipeline.settings import CameraSettings, Settings, load_settings
+
+BAD_INPUT = 2
+EXAMPLES = """examples:
+  python run_pipeline.py rtsp://10.0.0.7/stream rtsp://10.0.0.8/stream
+  python run_pipeline.py --site site.toml --output runs/today
+  python run_pipeline.py hall.mp4 court.mp4 --as-fast-as-possible --embedder osnet.onnx
+  python run_pipeline.py --demo
+  python run_pipeline.py evaluate runs/demo --truth runs/demo/site
+  python run_pipeline.py list runs/today
+  python run_pipeline.py forget runs/today 17
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Answers the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"evaluate": _evaluate, "list": _list, "forget": _forget}
+    console = Console(stderr=True)
+    try:
+        if words and words[0] in commands:
+            return commands[words[0]](words[1:], console)
+        return _run(words, console)
+    except (PipelineError, EngineError) as error:
+        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return BAD_INPUT
+
+
+def _run(words: Sequence[str], console: Console) -> int:
+    options = _run_parser().parse_args(words)
+    settings = _settings(options)
+    output = options.output or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
+    if options.demo:
+        from pipeline.demo import demo  # noqa: PLC0415 (it alone needs the synthetic site)
+
+        return demo(settings, options.output or Path("runs/demo"), console, options.duration)
+    chosen = RunOptions(
+        output=output,
+        duration=options.duration,
+        every_frame=options.as_fast_as_possible,
+        video=not options.no_video,
+    )
+    summary = watched_run(settings, chosen, console)
+    console.print(f"{summary['identities']} people; events, tracks, video and report in {output}")
+    if options.json:
+        print(json.dumps(summary))
+    return 0
+
+
+def watched_run(settings: Settings, options: RunOptions, console: Console) -> dict[str, object]:
+    """A run with its status in the terminal, which SIGINT and SIGTERM end in good order."""
+    asked = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked.set())
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        return run(
+            settings,
+            options,
+            stop=asked.is_set,
+            show=lambda status: live.update(status_table(status), refresh=True),
+        )
+
+
+def status_table(status: Status) -> Table:
+    """One line a camera, and the whole below."""
+    latency = status.latency.get("p95")
+    caption = f"{status.people} people · {status.tracklets.open}/{status.slots.capacity} slots"
+    if latency is not None:
+        caption += f" · latency p95 {1000 * latency:.0f} ms"
+    table = Table("camera", "state", "fps", "frames", "drops", "reconnects", "", caption=caption)
+    for name, camera in status.cameras.items():
+        counts = (str(camera.frames), str(camera.drops), str(camera.reconnects))
+        table.add_row(name, str(camera.state), f"{camera.fps:.1f}", *counts, camera.error or "")
+    return table
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = load_settings(options.site) if options.site else Settings()
+    cameras = tuple(CameraSettings(address) for address in options.address)
+    settings = replace(settings, camera=settings.camera + cameras)
+    if options.detector:
+        settings = replace(settings, detector=replace(settings.detector, package=options.detector))
+    if options.embedder:
+        settings = replace(settings, embedder=replace(settings.embedder, package=options.embedder))
+    if not settings.camera and not options.demo:
+        raise SettingsError("there is no camera: name at least one address, a site with --site, or --demo")
+    return settings
+
+
+def _evaluate(words: Sequence[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(prog="run_pipeline.py evaluate", description="Score a run against the truth.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--truth", type=Path, required=True, help="folder with gt/<camera>.txt")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(words)
+    from pipeline.evaluation import evaluate_run  # noqa: PLC0415 (needs an extra)
+
+    found = evaluate_run(options.run, options.truth)
+    if options.json:
+        print(found.to_json())
+    else:
+        Console().print(score_table(found))
+    return 0
+
+
+def score_table(found: object) -> Table:
+    """HOTA, IDF1 and MOTA, and what is lost where."""
+    from pipeline.evaluation import Evaluation  # noqa: PLC0415 (needs an extra)
+
+    assert isinstance(found, Evaluation)
+    links = found.links_across
+    caption = f"links across cameras: precision {links.precision:.2f}, recall {links.recall:.2f}"
+    table = Table("", "HOTA", "IDF1", "MOTA", "switches", "misses", "false", "people", caption=caption)
+    rows = {**found.cameras, "all cameras": found.overall, "…linked by the truth": found.truth_linked}
+    for name, score in rows.items():
+        figures = (f"{100 * score.hota:.1f}", f"{100 * score.idf1:.1f}", f"{100 * score.mota:.1f}")
+        counts = (score.id_switches, score.misses, score.false_positives, score.people)
+        table.add_row(name, *figures, *map(str, counts))
+    return table
+
+
+def _list(words: Sequence[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(prog="run_pipeline.py list", description="Who is known.")
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(words)
+    identifier = _stored(options.run)
+    people = identifier.list()
+    identifier.close()
+    if options.json:
+        print(json.dumps([_plain(person) for person in people]))
+        return 0
+    table = Table("identity", "first seen", "last seen", "cameras")
+    for person in people:
+        times = (time.strftime("%F %T", time.localtime(t)) for t in (person.first_time, person.last_time))
+        table.add_row(str(person.identity), *times, ", ".join(person.cameras))
+    Console().print(table)
+    return 0
+
+
+def _forget(words: Sequence[str], console: Console) -> int:
+    parser = argparse.ArgumentParser(prog="run_pipeline.py forget", description="Erase all that is stored of somebody.")
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("identity", type=int)
+    options = parser.parse_args(words)
+    identifier = _stored(options.run)
+    known = identifier.forget(options.identity)
+    identifier.close()
+    if not known:
+        raise SettingsError(f"{options.run} knows no identity {options.identity}")
+    console.print(f"identity {options.identity} is forgotten; its number will not be used again")
+    return 0

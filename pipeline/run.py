@@ -1,0 +1,206 @@
+"""One run: opens what the settings name, lets the loop run, and leaves a complete folder behind."""
+
+import importlib.metadata
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from engines import FrameAverages, StreamingReid, open_engine
+from engines.adopt import adopt
+from engines.opening import is_foreign
+from engines.package import Head, Kind, read_manifest
+from engines.streaming import SlotCounts
+from pipeline.detect import Detector, DetectorSpec
+from pipeline.errors import OutputError, SettingsError
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.ingest import CameraHealth, IngestOptions, Sources, name_cameras, open_sources, parse_address
+from pipeline.live import LiveLoop, Meter
+from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
+from pipeline.publish.report import Journal, write_report
+from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
+from pipeline.track import warm_up
+from pipeline.tracklets import TrackletCounts, Tracklets
+
+_VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What may differ from run to run."""
+
+    output: Path
+    duration: float | None = None
+    """Seconds, then the run ends."""
+    every_frame: bool = False
+    """Files as fast as possible and completely, instead of in real time."""
+    video: bool = True
+    start: float | None = None
+    """Capture time at which files begin: fixed, a run over files has the same times every time."""
+    identities: Path | None = None
+    """The file in which identities outlast the run; by default one in the run's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a run is doing, for whoever shows it."""
+
+    seconds: float
+    cameras: dict[str, CameraHealth]
+    frames: int
+    latency: dict[str, float]
+    tracklets: TrackletCounts
+    slots: SlotCounts
+    people: int
+
+
+def run(
+    settings: Settings,
+    options: RunOptions,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    show: Callable[[Status], None] = lambda status: None,
+) -> dict[str, object]:
+    """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds."""
+    if not settings.camera:
+        raise SettingsError("there is no camera: name at least one address, or a site with --site")
+    detector = open_detector(settings.detector)
+    pool = open_pool(settings.embedder)
+    addresses = [parse_address(camera.address) for camera in settings.camera]
+    names = _names(settings, name_cameras(addresses))
+    sources = open_sources(
+        addresses,
+        names,
+        IngestOptions(every_frame=options.every_frame, start=options.start),
+        max_rates={n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate},
+    )
+    folder = _make_folder(options.output)
+    journal = Journal()
+    sinks: list[Sink] = [EventLog(folder / "events.jsonl"), TrackFiles(folder / "tracks"), journal]
+    sinks += [AnnotatedVideos(folder)] if options.video else []
+    store = GalleryStore(options.identities or folder / "identities.db", _network(settings.embedder))
+    identifier = Identifier(IdentifySettings(), store)
+    tracklets = Tracklets(pool, names, settings.tracklets)
+    loop = LiveLoop(sources, detector, tracklets, identifier, sinks)
+    warm_up()
+    begun = time.time()
+    ends = None if options.duration is None else begun + options.duration
+    sources.start()
+    shown = begun
+    try:
+        while not stop() and not sources.finished and (ends is None or time.time() < ends):
+            loop.tick()
+            if time.time() - shown >= 1.0:
+                shown = time.time()
+                show(_status(begun, sources, loop.meter, tracklets, pool, identifier))
+    finally:
+        health = sources.health()
+        sources.stop()
+        loop.finish(time.time())
+        people = len(identifier.list())
+        identifier.close()
+    wall = time.time() - begun
+    summary = _summary(health, loop.meter, wall, people, journal, pool)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_report(folder / "report.html", summary, journal)
+    return summary
+
+
+def open_detector(settings: DetectorSettings) -> Detector:
+    """The detector that the settings name: a package of ours or a foreign graph."""
+    path = Path(settings.package)
+    head, size = _head(path)
+    spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
+    return Detector(open_engine(path, precision="fastest"), spec)
+
+
+def open_pool(settings: EmbedderSettings) -> StreamingReid:
+    """Slots of the embedder that the settings name; one that embeds single frames gets their mean."""
+    path = Path(settings.package)
+    kind = adopt(path).kind if is_foreign(path) else read_manifest(path).kind
+    engine = open_engine(path, precision="fastest")
+    if kind is Kind.GRL_STREAM:
+        return StreamingReid(engine, settings.slots)
+    if kind is Kind.FRAME_EMBEDDER:
+        return StreamingReid(FrameAverages(engine), settings.slots)
+    raise SettingsError(f"{path} is a {kind}, not an embedder of crops")
+
+
+def _head(path: Path) -> tuple[Head, tuple[int, int]]:
+    if is_foreign(path):
+        adopted = adopt(path)
+        head, size = adopted.head, adopted.size
+    else:
+        manifest = read_manifest(path)
+        head, size = manifest.head, manifest.input_size
+    if head is None:
+        raise SettingsError(f"{path} is not a detector")
+    return head, size
+
+
+def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
+    names = [camera.name or default for camera, default in zip(settings.camera, defaults, strict=True)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError(f"two cameras are called '{twice[0]}'")
+    return names
+
+
+def _network(settings: EmbedderSettings) -> str:
+    path = Path(settings.package)
+    return path.stem if is_foreign(path) else read_manifest(path).network
+
+
+def _make_folder(path: Path) -> Path:
+    try:
+        (path / "tracks").mkdir(parents=True, exist_ok=True)
+        (path / "events.jsonl").touch()
+    except OSError as error:
+        raise OutputError(f"cannot write into {path}: {error.strerror}") from error
+    return path
+
+
+def _status(
+    begun: float,
+    sources: Sources,
+    meter: Meter,
+    tracklets: Tracklets,
+    pool: StreamingReid,
+    identifier: Identifier,
+) -> Status:
+    return Status(
+        seconds=time.time() - begun,
+        cameras=sources.health(),
+        frames=meter.frames,
+        latency=dict(meter.latency()),
+        tracklets=tracklets.counts,
+        slots=pool.counts,
+        people=len(identifier.list()),
+    )
+
+
+def _summary(
+    health: dict[str, CameraHealth],
+    meter: Meter,
+    wall: float,
+    people: int,
+    journal: Journal,
+    pool: StreamingReid,
+) -> dict[str, object]:
+    return {
+        "command": " ".join(sys.argv),
+        "seconds": wall,
+        "cameras": {
+            name: asdict(replace(camera, state=camera.state)) | {"mean_fps": camera.frames / wall}
+            for name, camera in health.items()
+        },
+        "frames": meter.frames,
+        "latency_seconds": dict(meter.latency()),
+        "stage_seconds": meter.seconds,
+        "identities": people,
+        "events": journal.event_counts(),
+        "slots": asdict(pool.counts),
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+    }
