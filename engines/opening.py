@@ -73,10 +73,14 @@ def _in_precision(manifest: Manifest, precision: str | None, path: Path) -> Mani
     if precision in (None, manifest.precision):
         return manifest
     if manifest.backend == "openvino" and manifest.precision == "f32":
-        return replace(manifest, precision=openvino.fastest() if precision == "fastest" else precision)
+        return replace(
+            manifest, precision=openvino.fastest() if precision == "fastest" else precision
+        )
     if precision == "fastest":
         return manifest
-    raise PackageMismatch(f"{path} computes in {manifest.precision}, not in {precision}: build one that does")
+    raise PackageMismatch(
+        f"{path} computes in {manifest.precision}, not in {precision}: build one that does"
+    )
 
 
 def is_foreign(path: Path) -> bool:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from engines.errors import EngineError
 from pipeline.errors import PipelineError, SettingsError
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.run import RunOptions, Status, run
 from pipeline.settings import CameraSettings, Settings, load_settings
 
@@ -103,12 +104,16 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.embedder:
         settings = replace(settings, embedder=replace(settings.embedder, package=options.embedder))
     if not settings.camera and not options.demo:
-        raise SettingsError("there is no camera: name at least one address, a site with --site, or --demo")
+        raise SettingsError(
+            "there is no camera: name at least one address, a site with --site, or --demo"
+        )
     return settings
 
 
 def _evaluate(words: Sequence[str], console: Console) -> int:
-    parser = argparse.ArgumentParser(prog="run_pipeline.py evaluate", description="Score a run against the truth.")
+    parser = argparse.ArgumentParser(
+        prog="run_pipeline.py evaluate", description="Score a run against the truth."
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--truth", type=Path, required=True, help="folder with gt/<camera>.txt")
     parser.add_argument("--json", action="store_true")
@@ -130,8 +135,14 @@ def score_table(found: object) -> Table:
     assert isinstance(found, Evaluation)
     links = found.links_across
     caption = f"links across cameras: precision {links.precision:.2f}, recall {links.recall:.2f}"
-    table = Table("", "HOTA", "IDF1", "MOTA", "switches", "misses", "false", "people", caption=caption)
-    rows = {**found.cameras, "all cameras": found.overall, "…linked by the truth": found.truth_linked}
+    table = Table(
+        "", "HOTA", "IDF1", "MOTA", "switches", "misses", "false", "people", caption=caption
+    )
+    rows = {
+        **found.cameras,
+        "all cameras": found.overall,
+        "…linked by the truth": found.truth_linked,
+    }
     for name, score in rows.items():
         figures = (f"{100 * score.hota:.1f}", f"{100 * score.idf1:.1f}", f"{100 * score.mota:.1f}")
         counts = (score.id_switches, score.misses, score.false_positives, score.people)
@@ -148,18 +159,22 @@ def _list(words: Sequence[str], console: Console) -> int:
     people = identifier.list()
     identifier.close()
     if options.json:
-        print(json.dumps([_plain(person) for person in people]))
+        print(json.dumps([asdict(person) for person in people]))
         return 0
     table = Table("identity", "first seen", "last seen", "cameras")
     for person in people:
-        times = (time.strftime("%F %T", time.localtime(t)) for t in (person.first_time, person.last_time))
+        times = (
+            time.strftime("%F %T", time.localtime(t)) for t in (person.first_seen, person.last_seen)
+        )
         table.add_row(str(person.identity), *times, ", ".join(person.cameras))
     Console().print(table)
     return 0
 
 
 def _forget(words: Sequence[str], console: Console) -> int:
-    parser = argparse.ArgumentParser(prog="run_pipeline.py forget", description="Erase all that is stored of somebody.")
+    parser = argparse.ArgumentParser(
+        prog="run_pipeline.py forget", description="Erase all that is stored of somebody."
+    )
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("identity", type=int)
     options = parser.parse_args(words)
@@ -170,3 +185,8 @@ def _forget(words: Sequence[str], console: Console) -> int:
         raise SettingsError(f"{options.run} knows no identity {options.identity}")
     console.print(f"identity {options.identity} is forgotten; its number will not be used again")
     return 0
+
+
+def _stored(folder: Path) -> Identifier:
+    """The identities of a run, also while it runs."""
+    return Identifier(IdentifySettings(), GalleryStore(folder / "identities.db", owner=False))

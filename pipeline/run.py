@@ -16,7 +16,14 @@ from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.errors import OutputError, SettingsError
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
-from pipeline.ingest import CameraHealth, IngestOptions, Sources, name_cameras, open_sources, parse_address
+from pipeline.ingest import (
+    CameraHealth,
+    IngestOptions,
+    Sources,
+    name_cameras,
+    open_sources,
+    parse_address,
+)
 from pipeline.live import LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
 from pipeline.publish.report import Journal, write_report
@@ -74,13 +81,17 @@ def run(
         addresses,
         names,
         IngestOptions(every_frame=options.every_frame, start=options.start),
-        max_rates={n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate},
+        max_rates={
+            n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate
+        },
     )
     folder = _make_folder(options.output)
     journal = Journal()
     sinks: list[Sink] = [EventLog(folder / "events.jsonl"), TrackFiles(folder / "tracks"), journal]
     sinks += [AnnotatedVideos(folder)] if options.video else []
-    store = GalleryStore(options.identities or folder / "identities.db", _network(settings.embedder))
+    store = GalleryStore(
+        options.identities or folder / "identities.db", _network(settings.embedder)
+    )
     identifier = Identifier(IdentifySettings(), store)
     tracklets = Tracklets(pool, names, settings.tracklets)
     loop = LiveLoop(sources, detector, tracklets, identifier, sinks)
@@ -141,7 +152,9 @@ def _head(path: Path) -> tuple[Head, tuple[int, int]]:
 
 
 def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
-    names = [camera.name or default for camera, default in zip(settings.camera, defaults, strict=True)]
+    names = [
+        camera.name or default for camera, default in zip(settings.camera, defaults, strict=True)
+    ]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"two cameras are called '{twice[0]}'")

@@ -1,14 +1,14 @@
 """What an operator writes down about a site: one TOML file, every field with a default.
 
-    [[camera]]
-    name = "entrance"
-    address = "rtsp://10.0.0.7/stream"
+[[camera]]
+name = "entrance"
+address = "rtsp://10.0.0.7/stream"
 
-    [detector]
-    package = "engines-here/people"
+[detector]
+package = "engines-here/people"
 
-    [embedder]
-    package = "engines-here/grl"
+[embedder]
+package = "engines-here/grl"
 """
 
 import tomllib

@@ -98,7 +98,9 @@ def write_report(path: Path, summary: Mapping[str, object], journal: Journal) ->
     path.write_text(page)
 
 
-def _timeline(people: Mapping[int, Sequence[_Stay]], cameras: Sequence[str], journal: Journal) -> str:
+def _timeline(
+    people: Mapping[int, Sequence[_Stay]], cameras: Sequence[str], journal: Journal
+) -> str:
     """A row for each person, a bar for each stay, its height on the row telling the camera."""
     start, span = journal.start or 0.0, max(journal.end - (journal.start or 0.0), 1e-6)
     shown = list(people.items())[:_MOST_ROWS]
@@ -108,12 +110,16 @@ def _timeline(people: Mapping[int, Sequence[_Stay]], cameras: Sequence[str], jou
         top = row * _ROW
         blue, green, red = colour_of(identity)
         parts.append(f'<text x="{_LEFT - 8}" y="{top + 15}" text-anchor="end">{identity}</text>')
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{top + _ROW}" y2="{top + _ROW}" stroke="#eee"/>')
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{top + _ROW}" y2="{top + _ROW}" stroke="#eee"/>'
+        )
         for stay in stays:
             x = _LEFT + (stay.start - start) / span * (_WIDTH - _LEFT)
             width = max((stay.end - stay.start) / span * (_WIDTH - _LEFT), 2)
             y = top + cameras.index(stay.camera) * lane + 1
-            title = f"{identity} at {stay.camera}, {stay.start - start:.1f}–{stay.end - start:.1f} s"
+            title = (
+                f"{identity} at {stay.camera}, {stay.start - start:.1f}–{stay.end - start:.1f} s"
+            )
             parts.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(lane - 1, 2):.1f}" '
                 f'fill="rgb({red},{green},{blue})"><title>{html.escape(title)}</title></rect>'
@@ -121,8 +127,10 @@ def _timeline(people: Mapping[int, Sequence[_Stay]], cameras: Sequence[str], jou
     height = len(shown) * _ROW + 20
     for tick in range(6):
         x = _LEFT + tick / 5 * (_WIDTH - _LEFT)
-        anchor = "end" if tick == 5 else "middle"  # noqa: PLR2004
-        parts.append(f'<text x="{x:.0f}" y="{height - 4}" text-anchor="{anchor}">{tick / 5 * span:.0f} s</text>')
+        anchor = "end" if tick == 5 else "middle"
+        parts.append(
+            f'<text x="{x:.0f}" y="{height - 4}" text-anchor="{anchor}">{tick / 5 * span:.0f} s</text>'
+        )
     more = f"<p>…and {len(people) - len(shown)} more.</p>" if len(people) > len(shown) else ""
     return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img">{"".join(parts)}</svg>{more}'
 
@@ -131,7 +139,9 @@ def _camera_table(cameras: Mapping[str, Mapping[str, object]]) -> str:
     columns = ("state", "frames", "drops", "damaged", "reconnects", "mean_fps", "error")
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in columns)
     rows = "".join(
-        f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{_cell(camera[c])}</td>" for c in columns) + "</tr>"
+        f"<tr><th>{html.escape(name)}</th>"
+        + "".join(f"<td>{_cell(camera[c])}</td>" for c in columns)
+        + "</tr>"
         for name, camera in cameras.items()
     )
     return f"<table><tr><th></th>{head}</tr>{rows}</table>"
@@ -140,7 +150,9 @@ def _camera_table(cameras: Mapping[str, Mapping[str, object]]) -> str:
 def _journey_table(journeys: Mapping[tuple[str, str], int], cameras: Sequence[str]) -> str:
     head = "".join(f"<th>{html.escape(camera)}</th>" for camera in cameras)
     rows = "".join(
-        f"<tr><th>{html.escape(a)}</th>" + "".join(f"<td>{journeys.get((a, b), '')}</td>" for b in cameras) + "</tr>"
+        f"<tr><th>{html.escape(a)}</th>"
+        + "".join(f"<td>{journeys.get((a, b), '')}</td>" for b in cameras)
+        + "</tr>"
         for a in cameras
     )
     return f"<table><tr><th>from \\ to</th>{head}</tr>{rows}</table>"

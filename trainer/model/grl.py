@@ -61,7 +61,7 @@ class StreamState:
     """What one tracklet carries from crop to crop. All zeros means that nothing was seen yet."""
 
     count: Tensor
-    """(B, 2): frames in the running segment (0…7); segments folded (0…32)"""
+    """(B, 2): frames in the running segment (0…7); segments folded, of all that are remembered (0…1)"""
     context: Tensor
     """g (B, C): mean of GAP(X) over the running segment"""
     memory: Tensor
@@ -210,7 +210,7 @@ class GRL(nn.Module):
 
     def step(self, crops: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """One more normalised crop (B, 3, H, W) of each tracklet: its embedding (B, 3C) and its new state."""
-        frame, folded = state.count[:, :1], state.count[:, 1:]
+        frame, folded = state.count[:, :1], state.count[:, 1:] * REMEMBERED_SEGMENTS
         n = frame + 1
         X = self._maps(crops)
         g = state.context + (spatial_mean(X) - state.context) / n
@@ -229,9 +229,8 @@ class GRL(nn.Module):
 
         ends = n == SEGMENT
         goes_on = (~ends).to(f.dtype)
-        count = torch.cat(
-            (n * goes_on, (folded + ends.to(f.dtype)).clamp(max=REMEMBERED_SEGMENTS)), dim=1
-        )
+        folded = (folded + ends.to(f.dtype)).clamp(max=REMEMBERED_SEGMENTS) / REMEMBERED_SEGMENTS
+        count = torch.cat((n * goes_on, folded), dim=1)
         return embedding, StreamState(
             count=count,
             context=g * goes_on,
