@@ -42,8 +42,10 @@ def open_engine(
 
     `device` (cpu, cuda:0…) and `precision` default to what the package was built for. An f32 package for OpenVINO
     can compute in any precision that the CPU offers, or in the `fastest`; in other packages precision is part of
-    the plan. `threads` applies on CPUs and defaults to all cores. `check=False` skips the checksums. Nothing is ever rebuilt here: a package that does not fit this
-    machine is an error that says how to build one that does.
+    the plan. `threads` applies on CPUs and defaults to all cores. `check=False` skips the checksums.
+
+    Nothing is ever rebuilt here: a package that does not fit this machine is an error that says how to build one
+    that does.
     """
     path = Path(path)
     if is_foreign(path):

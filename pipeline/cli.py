@@ -1,6 +1,7 @@
 """The command line: run cameras, score a run, and ask about or forget identities."""
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -17,7 +18,7 @@ from rich.table import Table
 from engines.errors import EngineError
 from pipeline.errors import PipelineError, SettingsError
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
-from pipeline.run import RunOptions, Status, run
+from pipeline.run import Detect, RunOptions, Status, run
 from pipeline.settings import CameraSettings, Settings, load_settings
 
 BAD_INPUT = 2
@@ -51,9 +52,11 @@ def _run(words: Sequence[str], console: Console) -> int:
     settings = _settings(options)
     output = options.output or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
     if options.demo:
-        from pipeline.demo import demo  # noqa: PLC0415 (it alone needs the synthetic site)
-
-        return demo(settings, options.output or Path("runs/demo"), console, options.duration)
+        demo = importlib.import_module("pipeline.demo")  # it alone needs the synthetic site
+        code: int = demo.demo(
+            settings, options.output or Path("runs/demo"), console, options.duration
+        )
+        return code
     chosen = RunOptions(
         output=output,
         duration=options.duration,
@@ -67,7 +70,9 @@ def _run(words: Sequence[str], console: Console) -> int:
     return 0
 
 
-def watched_run(settings: Settings, options: RunOptions, console: Console) -> dict[str, object]:
+def watched_run(
+    settings: Settings, options: RunOptions, console: Console, detect: Detect | None = None
+) -> dict[str, object]:
     """A run with its status in the terminal, which SIGINT and SIGTERM end in good order."""
     asked = threading.Event()
     if threading.current_thread() is threading.main_thread():
@@ -79,6 +84,7 @@ def watched_run(settings: Settings, options: RunOptions, console: Console) -> di
             options,
             stop=asked.is_set,
             show=lambda status: live.update(status_table(status), refresh=True),
+            detect=detect,
         )
 
 
@@ -93,6 +99,34 @@ def status_table(status: Status) -> Table:
         counts = (str(camera.frames), str(camera.drops), str(camera.reconnects))
         table.add_row(name, str(camera.state), f"{camera.fps:.1f}", *counts, camera.error or "")
     return table
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_pipeline.py",
+        description="Follow people across cameras: streams in, lasting identities out.",
+        epilog=EXAMPLES + "\nother commands: evaluate, list, forget (each with --help)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "address",
+        nargs="*",
+        help="rtsp://…, http://…, a video file, a folder of pictures, webcam:0…",
+    )
+    parser.add_argument("--site", type=Path, help="TOML file with cameras and settings")
+    parser.add_argument("--detector", help="engine package, or an ONNX graph")
+    parser.add_argument("--embedder", help="engine package, or an ONNX graph or OpenVINO IR")
+    parser.add_argument("--output", type=Path, help="folder of the run (runs/<time>)")
+    parser.add_argument("--duration", type=float, help="seconds, then stop")
+    parser.add_argument(
+        "--as-fast-as-possible", action="store_true", help="files completely, not in real time"
+    )
+    parser.add_argument("--no-video", action="store_true", help="leave out the annotated videos")
+    parser.add_argument(
+        "--demo", action="store_true", help="a rendered site through the whole system"
+    )
+    parser.add_argument("--json", action="store_true", help="the summary on standard output")
+    return parser
 
 
 def _settings(options: argparse.Namespace) -> Settings:

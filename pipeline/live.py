@@ -13,8 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.detect import Detector
-from pipeline.frames import Frame, IdentityEvent, TrackletUpdate
+from pipeline.frames import Detections, Frame, IdentityEvent, TrackletUpdate
 from pipeline.publish.sink import Sighting, Sink
 from pipeline.track import Tracker
 from pipeline.tracklets import Tracklets
@@ -84,14 +83,14 @@ class LiveLoop:
     def __init__(
         self,
         frames: Frames,
-        detector: Detector,
+        detect: Callable[[Sequence[Frame]], Sequence[Detections]],
         tracklets: Tracklets,
         identities: Identities,
         sinks: Sequence[Sink],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._frames, self._detector, self._tracklets = frames, detector, tracklets
+        self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, sinks, clock
         self._trackers: dict[str, Tracker] = {}
         self.meter = Meter()
@@ -109,7 +108,7 @@ class LiveLoop:
         if not frames:
             return 0
         with meter.stage("detect"):
-            detections = self._detector([frame.image for frame in frames])
+            detections = self._detect(frames)
         with meter.stage("track"):
             tracks = [
                 self._tracker(frame).update(found, frame.time)

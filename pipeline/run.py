@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
@@ -15,6 +16,7 @@ from engines.package import Head, Kind, read_manifest
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.errors import OutputError, SettingsError
+from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.ingest import (
     CameraHealth,
@@ -31,6 +33,7 @@ from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
 
+Detect: TypeAlias = Callable[[Sequence[Frame]], Sequence[Detections]]
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -69,11 +72,15 @@ def run(
     *,
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Status], None] = lambda status: None,
+    detect: Detect | None = None,
 ) -> dict[str, object]:
-    """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds."""
+    """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
+
+    `detect` stands in for the detector that the settings name.
+    """
     if not settings.camera:
         raise SettingsError("there is no camera: name at least one address, or a site with --site")
-    detector = open_detector(settings.detector)
+    detect = detect or open_detector(settings.detector)
     pool = open_pool(settings.embedder)
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = _names(settings, name_cameras(addresses))
@@ -94,7 +101,7 @@ def run(
     )
     identifier = Identifier(IdentifySettings(), store)
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detector, tracklets, identifier, sinks)
+    loop = LiveLoop(sources, detect, tracklets, identifier, sinks)
     warm_up()
     begun = time.time()
     ends = None if options.duration is None else begun + options.duration
@@ -119,12 +126,13 @@ def run(
     return summary
 
 
-def open_detector(settings: DetectorSettings) -> Detector:
+def open_detector(settings: DetectorSettings) -> Detect:
     """The detector that the settings name: a package of ours or a foreign graph."""
     path = Path(settings.package)
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
-    return Detector(open_engine(path, precision="fastest"), spec)
+    detector = Detector(open_engine(path, precision="fastest"), spec)
+    return lambda frames: detector([frame.image for frame in frames])
 
 
 def open_pool(settings: EmbedderSettings) -> StreamingReid:

@@ -4,6 +4,7 @@ import html
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pipeline.frames import EventKind, IdentityEvent
@@ -71,7 +72,7 @@ class Journal:
         """How often somebody went from one camera to another."""
         found: Counter[tuple[str, str]] = Counter()
         for stays in self.by_identity().values():
-            for before, after in zip(stays, stays[1:], strict=False):
+            for before, after in pairwise(stays):
                 if before.camera != after.camera:
                     found[before.camera, after.camera] += 1
         return found
