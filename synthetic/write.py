@@ -1,0 +1,169 @@
+"""A site on disk: `<camera>.mp4`, `gt/<camera>.txt`, `site.json`.
+
+Cameras are written by several processes; whatever is complete is kept, so an interrupted run goes on where it was.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from synthetic.errors import OutputError, RequestError
+from synthetic.live import Feed
+from synthetic.palette import Palette
+from synthetic.render import Image, Rendered
+from synthetic.site import Site, load_site
+from synthetic.spread import Tally, spread
+from synthetic.transits import transits_of, travel_times
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRequest:
+    """What is to be written."""
+
+    site: str
+    seed: int
+    duration: float
+    """Seconds."""
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    palette: Palette = "all"
+
+    def load(self) -> Site:
+        """The site with the wanted size and frame rate."""
+        from dataclasses import replace  # noqa: PLC0415
+
+        site = load_site(self.site)
+        if self.size:
+            site = site.resized(self.size)
+        return replace(site, fps=self.fps) if self.fps else site
+
+
+def write_site(request: SiteRequest, folder: Path, processes: int = 1) -> dict[str, object]:
+    """Render every camera of a site into `folder`; returns what `site.json` holds."""
+    if not 0 < request.duration <= 86400 or (request.fps is not None and not 0 < request.fps <= 240):
+        raise RequestError("A duration is up to 86400 seconds and a frame rate up to 240.")
+    site = request.load()
+    frames = max(1, round(request.duration * site.fps))
+    with output_errors(folder):
+        (folder / "gt").mkdir(parents=True, exist_ok=True)
+        _claim(folder, request)
+        todo = [(request, camera.name, folder) for camera in site.cameras if not _complete(folder, camera.name)]
+        spread(_write_camera, todo, [frames] * len(todo), [name for _, name, _ in todo], processes)
+        described = _described(site, request, folder)
+        _replace(folder / "site.json", json.dumps(described, indent=1) + "\n")
+    return described
+
+
+@contextmanager
+def output_errors(folder: Path) -> Iterator[None]:
+    """Turn what the file system says into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
+class Video:
+    """An H.264 file, written frame by frame; the same pictures give the same file."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float, crf: int) -> None:
+        self._file = av.open(str(path), "w", format="mp4")
+        rate = Fraction(fps).limit_denominator(1001)
+        options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "g": str(max(1, round(2 * fps)))}
+        self._stream = self._file.add_stream("libx264", rate=rate, options=options)
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.thread_count = 1
+
+    def add(self, image: Image) -> None:
+        """Append one picture."""
+        self._file.mux(self._stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.mux(self._stream.encode())
+        self._file.close()
+
+
+def mot_rows(number: int, rendered: Rendered) -> str:
+    """Lines of MOT ground truth for frame `number`, counted from 1."""
+    lines = [
+        f"{number},{person},{x0:.0f},{y0:.0f},{x1 - x0:.0f},{y1 - y0:.0f},1,1,{share:.4f}\n"
+        for person, (x0, y0, x1, y1), share in zip(rendered.ids, rendered.boxes, rendered.visibility, strict=True)
+    ]
+    return "".join(lines)
+
+
+def _write_camera(job: tuple[SiteRequest, str, Path], tally: Tally) -> None:
+    request, name, folder = job
+    feed = Feed(request.load(), name, request.seed, duration=request.duration, palette=request.palette)
+    part, rows = folder / f"{name}.mp4.part", folder / "gt" / f"{name}.txt.part"
+    with output_errors(folder), rows.open("w", encoding="ascii") as truth:
+        video = Video(part, feed.camera.size, feed.site.fps, feed.camera.optics.crf)
+        for shot in feed:
+            video.add(shot.rendered.image)
+            truth.write(mot_rows(shot.index + 1, shot.rendered))
+            tally.add()
+        video.close()
+    rows.replace(folder / "gt" / f"{name}.txt")
+    part.replace(folder / f"{name}.mp4")  # last: its presence says that the camera is complete
+
+
+def _complete(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.mp4").is_file() and (folder / "gt" / f"{name}.txt").is_file()
+
+
+def _claim(folder: Path, request: SiteRequest) -> None:
+    """Refuse to mix two different sites in one folder."""
+    note = folder / "request.json"
+    wanted = json.dumps(asdict(request))
+    if note.exists() and note.read_text(encoding="utf-8").strip() != wanted:
+        raise OutputError(f"{folder} holds a different site; choose another folder or remove it.")
+    if not note.exists() and any(folder.glob("*.mp4")):
+        raise OutputError(f"{folder} holds videos that were not made here; choose another folder.")
+    _replace(note, wanted + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _described(site: Site, request: SiteRequest, folder: Path) -> dict[str, object]:
+    """What `site.json` says."""
+    names = [camera.name for camera in site.cameras]
+    transits = transits_of({name: folder / "gt" / f"{name}.txt" for name in names}, site.fps)
+    cameras = {
+        camera.name: {
+            "width": camera.size[0],
+            "height": camera.size[1],
+            "matrix": camera.matrix.tolist(),
+            "distortion": [camera.k1, 0.0, 0.0, 0.0, 0.0],
+            "rotation": camera.rotation.tolist(),
+            "translation": camera.translation.tolist(),
+            "position": list(camera.position),
+            "floor_to_image": camera.homography.tolist(),
+            "image_to_floor": np.linalg.inv(camera.homography).tolist(),
+        }
+        for camera in site.cameras
+    }
+    return {
+        "name": site.name,
+        "request": asdict(request),
+        "fps": site.fps,
+        "frames": max(1, round(request.duration * site.fps)),
+        "units": "metres, seconds, pixels; homographies map undistorted pixels; OpenCV conventions",
+        "bounds": list(site.bounds),
+        "doors": [list(door) for door in site.doors],
+        "cameras": cameras,
+        "travel_times": travel_times(transits),
+        "transits": [asdict(transit) for transit in transits],
+    }
