@@ -132,9 +132,9 @@ class _Shape:
                 (1.19, 0.155 * (waist + chest) / 2, 0.108 + 0.025 * belly, 0.004 + 0.016 * belly),
                 (1.28, 0.171 * chest, 0.118 + 0.016 * f, 0.004 + 0.014 * f),
                 (1.36, 0.180 * chest, 0.115, 0.0),
-                (1.42, 0.172 * chest, 0.098, -0.006),
-                (1.455, 0.140 * chest, 0.080, -0.010),
-                (1.485, 0.090, 0.066, -0.012),
+                (1.41, 0.170 * chest, 0.100, -0.006),
+                (1.445, 0.142 * chest, 0.084, -0.010),
+                (1.475, 0.095, 0.068, -0.012),
                 (1.505, 0.062, 0.060, -0.006),
             ]
         )
@@ -182,14 +182,14 @@ class _Shape:
     def arm(self, side: int) -> _Part:
         """Sleeve, forearm and hand."""
         short = self.look.top is Top.T_SHIRT
-        bare = np.array([0.026, 0.050, 0.056, 0.049, 0.043, 0.040, 0.042, 0.036, 0.029, 0.029, 0.030, 0.030, 0.016])
-        height = np.array([1.465, 1.45, 1.40, 1.28, 1.19, 1.13, 1.07, 0.97, 0.885, 0.86, 0.80, 0.74, 0.685])
+        bare = np.array([0.022, 0.044, 0.053, 0.049, 0.043, 0.040, 0.042, 0.036, 0.029, 0.029, 0.030, 0.030, 0.016])
+        height = np.array([1.448, 1.432, 1.385, 1.28, 1.19, 1.13, 1.07, 0.97, 0.885, 0.86, 0.80, 0.74, 0.685])
         cut = 4 if short else 8
         ease = np.where(np.arange(13) <= cut, self.ease * np.where(np.arange(13) < 2, 0.5, 1.0), 0.0)
         halves = np.stack([bare, bare], 1) * self.limb + ease[:, None]
         halves[9:, 0] *= 0.62  # hands are flat
         halves[9:, 1] *= 1.35
-        x = self.shoulder + np.interp(height, (0.7, 1.13, 1.415), (0.03, 0.014, 0.0))
+        x = self.shoulder + np.interp(height, (0.7, 1.13, 1.385, 1.448), (0.03, 0.014, -0.006, -0.045))
         step = cut + 1  # a second ring at the cuff turns its edge outward
         height = np.insert(height, step, height[cut] - 0.004)
         halves = np.insert(halves, step, halves[cut] - self.ease, axis=0)
@@ -202,7 +202,7 @@ class _Shape:
             (Bone.CHEST, Bone.UPPER_ARM + (side > 0)),
             (Bone.UPPER_ARM + (side > 0), Bone.FOREARM + (side > 0)),
         )
-        weights = np.where(upper, 1 - 0.75 * _smooth(z, 1.40, 1.47), 1 - _smooth(z, 1.10, 1.16))
+        weights = np.where(upper, 1 - 0.75 * _smooth(z, 1.36, 1.44), 1 - _smooth(z, 1.10, 1.16))
         slots = np.where(surface.face_ring <= cut, Slot.SLEEVE, Slot.SKIN)
         return _Part(surface, bones, weights, slots)
 
@@ -291,7 +291,7 @@ class _Shape:
         hips = 1 + 0.05 * self.look.feminine
         waist = 1 - 0.13 * self.look.feminine
         wide = np.interp(height, (0.94, 1.04), (0.17 * hips, 0.155 * (waist + hips) / 2)) * self.girth + ease
-        deep = np.interp(height, (0.94, 1.04), (0.122, 0.108 + 0.03 * self.look.belly)) * self.girth + ease
+        deep = np.interp(height, (0.94, 1.04), (0.132, 0.116 + 0.03 * self.look.belly)) * self.girth + ease
         fall = np.clip((0.94 - height) / 0.4, 0, 2) * flare
         surface = _column(height, np.stack([wide + fall, deep + fall * 1.6], 1), 18, power=2.2, ahead=np.zeros(7), caps=False)
         x, z = surface.vertices[:, 0], surface.vertices[:, 2]

@@ -137,7 +137,7 @@ def _leg(
     """Two bones between a hip and an ankle; the knee points ahead."""
     bone = Bone.THIGH + right
     joints = frames.joints
-    _hang(turns, places, joints, bone, Bone.PELVIS)
+    _hang(turns, places, joints, bone, Bone.PELVIS, inherit=False)
     dy, dz = ahead - places[:, bone, 1], up - places[:, bone, 2]
     reach = np.clip(np.hypot(dy, dz), np.abs(thigh - shin) + 1e-3, (thigh + shin) * 0.9995)
     at_hip = np.arccos(np.clip((thigh**2 + reach**2 - shin**2) / (2 * thigh * reach), -1, 1))

@@ -2,14 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.body import Body, Bone, body_of
-from synthetic.camera import Camera
+from synthetic.body import Body, body_of
+from synthetic.camera import Camera, Optics
 from synthetic.gait import Frames, Walk, pose, stride_length
 from synthetic.look import Look
 from synthetic.scene import Backdrop, Surroundings, backdrop_of, light_at
@@ -64,6 +64,7 @@ class Renderer:
         self.camera = camera
         self._identity, self._around = identity, around
         self._backdrop: Backdrop = backdrop_of(camera, around, seed, samples)
+        self._seed = seed
         self._sensor = Sensor(camera, seed)
         self._bodies: OrderedDict[int, tuple[Look, Body]] = OrderedDict()
         width, height = camera.size
@@ -108,6 +109,19 @@ class Renderer:
             self._backdrop.colour[cut], self._total[cut], self._cover[cut], self._shade[cut], index, (left, top)
         )
         return Rendered(image, *truth)
+
+    def tune(self, optics: Optics) -> None:
+        """Change what the lens and the electronics do from the next picture on."""
+        self.camera = replace(self.camera, optics=optics)
+        self._sensor = Sensor(self.camera, self._seed)
+
+    def locate(self, people: People) -> tuple[Floats32, Floats32, NDArray[np.int64]]:
+        """Boxes, visibility and identities as `render` gives them, without the picture."""
+        inside = self._in_sight(people)
+        known = [self._body(int(person)) for person in people.ids[inside]]
+        frames = _frames(known, people, inside)
+        ids, boxes, visibility = self._truth(known, pose(frames, _walk(people, inside, frames, 0.0)), people.ids[inside])
+        return boxes, visibility, ids
 
     def _in_sight(self, people: People) -> NDArray[np.int64]:
         """Rows of people whose surrounding upright box may touch the frame."""
@@ -218,5 +232,3 @@ def _walk(people: People, rows: NDArray[np.int64], frames: Frames, delay: float)
         glance=people.glance[rows],
     )
 
-
-__all__ = ["Bone", "Image", "Region", "Rendered", "Renderer"]

@@ -73,7 +73,7 @@ class World:
             raise RequestError(f"A seed is 0 or more, not {seed}.")
         self.site, self.seed, self.palette = site, seed, palette
         self._goals = site.doors + site.spots
-        self._routes = routes_of(site, self._goals)
+        self.routes = routes_of(site, self._goals)
         self._restart()
 
     def identity(self, person: int) -> Look:
@@ -132,13 +132,13 @@ class World:
         waiting = np.array([p.wait_until > now for p in self._people])
         pace = np.array([p.look.speed for p in self._people])
         offset = np.array([p.offset for p in self._people])
-        way, left = self._routes.towards(goals, self._position)
-        gap, away = self._routes.walls(self._position)
+        way, left = self.routes.towards(goals, self._position)
+        gap, away = self.routes.walls(self._position)
         self._velocity = steer(
             self._position, self._velocity, self._heading, way, left, pace, waiting, leader, offset, gap, away, STEP
         )
         self._position = self._position + self._velocity * STEP
-        gap, away = self._routes.walls(self._position)
+        gap, away = self.routes.walls(self._position)
         self._position = self._position + away * np.maximum(0.2 - gap, 0)[:, None] * 0.5
         self._turn(waiting, leader)
         self._errands(now, left, leader)
@@ -222,7 +222,7 @@ class World:
             at = place + self._rng.uniform(-0.3, 0.3, 2)
             self._position = np.concatenate([self._position, at[None]])
             self._velocity = np.concatenate([self._velocity, np.zeros((1, 2))])
-            way, _ = self._routes.towards(np.array(errands[:1]), at[None])
+            way, _ = self.routes.towards(np.array(errands[:1]), at[None])
             self._heading = np.append(self._heading, np.arctan2(way[0, 1], way[0, 0]))
             self._phase = np.append(self._phase, self._rng.random())
             self._amount, self._glance = np.append(self._amount, 0.0), np.append(self._glance, 0.0)

@@ -7,9 +7,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -21,6 +22,9 @@ from synthetic.render import Image, Rendered
 from synthetic.site import Site, load_site
 from synthetic.spread import Tally, spread
 from synthetic.transits import transits_of, travel_times
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,6 @@ class SiteRequest:
 
     def load(self) -> Site:
         """The site with the wanted size and frame rate."""
-        from dataclasses import replace  # noqa: PLC0415
-
         site = load_site(self.site)
         if self.size:
             site = site.resized(self.size)
@@ -53,7 +55,7 @@ def write_site(request: SiteRequest, folder: Path, processes: int = 1) -> dict[s
     frames = max(1, round(request.duration * site.fps))
     with output_errors(folder):
         (folder / "gt").mkdir(parents=True, exist_ok=True)
-        _claim(folder, request)
+        claim(folder, request, "*.mp4")
         todo = [(request, camera.name, folder) for camera in site.cameras if not _complete(folder, camera.name)]
         spread(_write_camera, todo, [frames] * len(todo), [name for _, name, _ in todo], processes)
         described = _described(site, request, folder)
@@ -68,6 +70,17 @@ def output_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
+def claim(folder: Path, request: "DataclassInstance", made: str) -> None:
+    """Refuse to mix two different requests in one folder; `made` is what a foreign folder would hold."""
+    note = folder / "request.json"
+    wanted = json.dumps(asdict(request))
+    if note.exists() and note.read_text(encoding="utf-8").strip() != wanted:
+        raise OutputError(f"{folder} holds something else; choose another folder or remove it.")
+    if not note.exists() and any(folder.glob(made)):
+        raise OutputError(f"{folder} holds files that were not made here; choose another folder.")
+    _replace(note, wanted + "\n")
 
 
 class Video:
@@ -118,17 +131,6 @@ def _write_camera(job: tuple[SiteRequest, str, Path], tally: Tally) -> None:
 
 def _complete(folder: Path, name: str) -> bool:
     return (folder / f"{name}.mp4").is_file() and (folder / "gt" / f"{name}.txt").is_file()
-
-
-def _claim(folder: Path, request: SiteRequest) -> None:
-    """Refuse to mix two different sites in one folder."""
-    note = folder / "request.json"
-    wanted = json.dumps(asdict(request))
-    if note.exists() and note.read_text(encoding="utf-8").strip() != wanted:
-        raise OutputError(f"{folder} holds a different site; choose another folder or remove it.")
-    if not note.exists() and any(folder.glob("*.mp4")):
-        raise OutputError(f"{folder} holds videos that were not made here; choose another folder.")
-    _replace(note, wanted + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
