@@ -42,7 +42,9 @@ class Yolox:
     def __init__(self, path: Path, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
         self._name = self._session.get_inputs()[0].name
         places, strides = [], []
         for stride in (8, 16, 32):
@@ -58,7 +60,9 @@ class Yolox:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         canvas = np.full((SIDE, SIDE, 3), 114, np.uint8)
         canvas[: small.shape[0], : small.shape[1]] = small
-        head = self._session.run(None, {self._name: canvas.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+        head = self._session.run(
+            None, {self._name: canvas.transpose(2, 0, 1)[None].astype(np.float32)}
+        )[0][0]
         scores = head[:, 4] * head[:, 5]
         keep = scores > least
         centre = (head[keep, :2] + self._places[keep]) * self._strides[keep]
@@ -88,7 +92,9 @@ class Realism:
         return self.right / max(1, self.right + self.wrong)
 
 
-def realism(site: str, seed: int, frames: int = 40, least: float = 0.3, sheet: Path | None = None) -> Realism:
+def realism(
+    site: str, seed: int, frames: int = 40, least: float = 0.3, sheet: Path | None = None
+) -> Realism:
     """Detect people in `frames` 960×540 pictures of each camera, two seconds apart."""
     detector = Yolox(data_folder() / "models" / "yolox_nano.onnx")
     described = load_site(site).resized((960, 540))
@@ -125,7 +131,11 @@ def _count(result: Realism, shown: Rendered, boxes: Floats) -> NDArray[np.bool_]
     result.right += int(taken.sum())
     touching = overlap.max(axis=0) if len(truth) else np.zeros(len(boxes))
     # a second box on somebody is wrong; a poor box on somebody too small or hidden to be asked for is neither
-    hard = ~taken & (touching > 0.25) & ~due[overlap.argmax(axis=0)] if len(truth) else np.zeros(len(boxes), bool)
+    hard = (
+        ~taken & (touching > 0.25) & ~due[overlap.argmax(axis=0)]
+        if len(truth)
+        else np.zeros(len(boxes), bool)
+    )
     result.wrong += int((~taken & ~hard).sum())
     return matched
 
@@ -166,7 +176,13 @@ def _drawn(shown: Rendered, boxes: Floats, matched: NDArray[np.bool_]) -> Image:
     image = shown.image.copy()
     for box, good, share in zip(shown.boxes, matched, shown.visibility, strict=True):
         x0, y0, x1, y1 = (int(v) for v in box)
-        colour = (0, 200, 0) if good else (0, 0, 255) if share >= 0.7 and y1 - y0 > 100 else (200, 200, 0)
+        colour = (
+            (0, 200, 0)
+            if good
+            else (0, 0, 255)
+            if share >= 0.7 and y1 - y0 > 100
+            else (200, 200, 0)
+        )
         cv2.rectangle(image, (x0, y0), (x1, y1), colour, 1)
     for box in boxes:
         x0, y0, x1, y1 = (int(v) for v in box)
@@ -175,7 +191,10 @@ def _drawn(shown: Rendered, boxes: Floats, matched: NDArray[np.bool_]) -> Image:
 
 
 def _save_grid(pictures: Sequence[Image], path: Path, columns: int = 3) -> None:
-    rows = [np.hstack(list(pictures[k : k + columns])) for k in range(0, len(pictures) - columns + 1, columns)]
+    rows = [
+        np.hstack(list(pictures[k : k + columns]))
+        for k in range(0, len(pictures) - columns + 1, columns)
+    ]
     cv2.imwrite(str(path), np.vstack(rows))
 
 
@@ -185,5 +204,16 @@ if __name__ == "__main__":
     for name in sys.argv[1:] or ("mall", "plaza"):
         began = time.time()
         for seed in (3,):
-            r = realism(name, seed, frames=int(os.environ.get("N", 20)), sheet=Path(f"/tmp/real_{name}.jpg"))
-            print(name, f"recall {r.recall:.3f} precision {r.precision:.3f}", dict(r.found), dict(r.missed), dict(r.causes), r.right, r.wrong, round(time.time() - began, 1))
+            r = realism(
+                name, seed, frames=int(os.environ.get("N", 20)), sheet=Path(f"/tmp/real_{name}.jpg")
+            )
+            print(
+                name,
+                f"recall {r.recall:.3f} precision {r.precision:.3f}",
+                dict(r.found),
+                dict(r.missed),
+                dict(r.causes),
+                r.right,
+                r.wrong,
+                round(time.time() - began, 1),
+            )

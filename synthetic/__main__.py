@@ -1,4 +1,6 @@
-"""`python -m synthetic`: rendered sites, re-identification sets and detection sets with exact truth."""
+"""`python -m synthetic`: rendered sites, re-identification sets and detection sets with exact
+truth.
+"""
 
 import argparse
 import json
@@ -17,7 +19,8 @@ _EXAMPLES = """examples:
   python -m synthetic site mall --seed 7 --duration 60 --out runs/mall
   python -m synthetic site plaza --size 640x360 --fps 10 --sheet --out runs/plaza
   python -m synthetic site generated:12 --duration 30 --out runs/twelve
-  python -m synthetic reid --train 300 --test 100 --palette train --test-palette test --out runs/reid
+  python -m synthetic reid --train 300 --test 100 --palette train --test-palette test --out
+  runs/reid
   python -m synthetic detect --images 2000 --out runs/detect
 """
 
@@ -40,14 +43,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m synthetic", description=__doc__, epilog=_EXAMPLES, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "python -m synthetic", description=__doc__, epilog=_EXAMPLES, formatter_class=raw
+    )
     commands = parser.add_subparsers(required=True, metavar="site | reid | detect")
-    site = commands.add_parser("site", help="videos of a whole site", epilog=_EXAMPLES, formatter_class=raw)
+    site = commands.add_parser(
+        "site", help="videos of a whole site", epilog=_EXAMPLES, formatter_class=raw
+    )
     site.add_argument("site", help=f"{', '.join(site_names())}, generated:N, or a TOML file")
     site.add_argument("--duration", type=float, default=60.0, help="seconds (60)")
     site.add_argument("--fps", type=float, help="frames per second (the site's own)")
     site.set_defaults(run=_site)
-    reid = commands.add_parser("reid", help="a re-identification set laid out like MARS", epilog=_EXAMPLES, formatter_class=raw)
+    reid = commands.add_parser(
+        "reid",
+        help="a re-identification set laid out like MARS",
+        epilog=_EXAMPLES,
+        formatter_class=raw,
+    )
     reid.add_argument("--train", type=int, default=200, help="identities to train on (200)")
     reid.add_argument("--test", type=int, default=100, help="identities to test on (100)")
     reid.add_argument("--frames", type=int, default=16, help="crops per tracklet (16)")
@@ -55,20 +67,32 @@ def _parser() -> argparse.ArgumentParser:
     reid.add_argument("--cameras", type=int, default=6, help="of an invented site, up to 9 (6)")
     reid.add_argument("--site", default="", help="a site whose cameras to use instead")
     reid.add_argument("--test-site", default="", help="another site for the test half")
-    reid.add_argument("--test-palette", choices=PALETTES, help="other clothes colours for the test half")
+    reid.add_argument(
+        "--test-palette", choices=PALETTES, help="other clothes colours for the test half"
+    )
     reid.set_defaults(run=_reid)
-    detect = commands.add_parser("detect", help="a detection set laid out for YOLO", epilog=_EXAMPLES, formatter_class=raw)
+    detect = commands.add_parser(
+        "detect", help="a detection set laid out for YOLO", epilog=_EXAMPLES, formatter_class=raw
+    )
     detect.add_argument("--images", type=int, default=1000, help="in all (1000)")
     detect.add_argument("--val", type=float, default=0.15, help="share kept for validation (0.15)")
-    detect.add_argument("--site", action="append", default=[], help="a site to use, can be repeated (invented ones)")
+    detect.add_argument(
+        "--site", action="append", default=[], help="a site to use, can be repeated (invented ones)"
+    )
     detect.set_defaults(run=_detect)
     for command in (site, detect):
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
     for command in (site, reid, detect):
         command.add_argument("--out", type=Path, required=True, help="folder to write")
-        command.add_argument("--seed", type=int, default=0, help="another seed is another world (0)")
-        command.add_argument("--palette", choices=PALETTES, default="all", help="which clothes colours (all)")
-        command.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at a time (all cores)")
+        command.add_argument(
+            "--seed", type=int, default=0, help="another seed is another world (0)"
+        )
+        command.add_argument(
+            "--palette", choices=PALETTES, default="all", help="which clothes colours (all)"
+        )
+        command.add_argument(
+            "--processes", type=int, default=os.cpu_count() or 1, help="at a time (all cores)"
+        )
         command.add_argument("--sheet", action="store_true", help="add contact sheets to look at")
         command.add_argument("--json", action="store_true", help="print the outcome as JSON")
     return parser
@@ -84,7 +108,8 @@ def _site(options: argparse.Namespace) -> dict[str, object]:
 def _reid(options: argparse.Namespace) -> dict[str, object]:
     request = ReidRequest(
         seed=options.seed, train=options.train, test=options.test, frames=options.frames,
-        tracklets=options.tracklets, cameras=options.cameras, site=options.site, test_site=options.test_site,
+        tracklets=options.tracklets, cameras=options.cameras, site=options.site,
+        test_site=options.test_site,
         palette=options.palette, test_palette=options.test_palette,
     )  # fmt: skip
     return write_reid(request, options.out, options.processes)
@@ -92,7 +117,12 @@ def _reid(options: argparse.Namespace) -> dict[str, object]:
 
 def _detect(options: argparse.Namespace) -> dict[str, object]:
     request = DetectRequest(
-        options.seed, options.images, options.val, options.size or (960, 540), tuple(options.site), options.palette
+        options.seed,
+        options.images,
+        options.val,
+        options.size or (960, 540),
+        tuple(options.site),
+        options.palette,
     )
     return write_detect(request, options.out, options.processes)
 

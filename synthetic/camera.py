@@ -1,10 +1,12 @@
 """Cameras: where they stand, how they project, and what their optics do to the picture.
 
-World axes: x and y on the floor in metres, z up. Camera axes as in OpenCV: x right, y down, z ahead.
+World axes: x and y on the floor in metres, z up. Camera axes as in OpenCV: x right, y down, z
+ahead.
 Pixel centres have integer coordinates plus one half: the frame spans 0…width by 0…height.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class Optics:
     """x264 constant rate factor."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what follows from the fields is kept once computed
 class Camera:
     """A camera that stands still."""
 
@@ -47,14 +49,14 @@ class Camera:
     """First radial distortion coefficient, OpenCV's convention."""
     optics: Optics = field(default_factory=Optics)
 
-    @property
+    @cached_property
     def matrix(self) -> Floats:
         """(3, 3) intrinsic matrix."""
         width, height = self.size
         focal = width / 2 / np.tan(np.radians(self.fov) / 2)
         return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
 
-    @property
+    @cached_property
     def rotation(self) -> Floats:
         """(3, 3): world axes to camera axes."""
         ahead = np.subtract(self.look_at, self.position)
@@ -63,20 +65,24 @@ class Camera:
         right /= np.linalg.norm(right)
         return np.stack([right, np.cross(ahead, right), ahead])
 
-    @property
+    @cached_property
     def translation(self) -> Floats:
         """(3,): camera = rotation @ world + translation."""
-        return -self.rotation @ np.asarray(self.position)
+        translation: Floats = -self.rotation @ np.asarray(self.position)
+        return translation
 
-    @property
+    @cached_property
     def homography(self) -> Floats:
-        """(3, 3): floor (x, y, 1) in metres to *undistorted* pixels, scaled so that its last element is 1."""
+        """(3, 3): floor (x, y, 1) in metres to *undistorted* pixels, scaled so that its last
+        element is 1.
+        """
         plane = np.column_stack([self.rotation[:, 0], self.rotation[:, 1], self.translation])
-        mapping = self.matrix @ plane
-        return mapping / mapping[2, 2]
+        mapping: Floats = self.matrix @ plane
+        mapping /= mapping[2, 2]
+        return mapping
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """World points (N, 3) to pixels (N, 2) and depths (N,); depths ≤ 0 lie behind the camera."""
+        """World points (N, 3) to pixels (N, 2) and depths (N,), ≤ 0 behind the camera."""
         local = points @ self.rotation.T + self.translation
         depth = local[:, 2]
         plane = local[:, :2] / np.where(np.abs(depth) < 1e-9, 1e-9, depth)[:, None]
@@ -84,7 +90,7 @@ class Camera:
         return plane * self.matrix[0, 0] + self.matrix[:2, 2], depth
 
     def rays(self, pixels: Floats) -> Floats:
-        """World directions (N, 3) through pixels (N, 2), scaled to advance one metre of depth each."""
+        """World directions (N, 3) through pixels (N, 2), one metre of depth long."""
         distorted = (pixels - self.matrix[:2, 2]) / self.matrix[0, 0]
         plane = distorted
         for _ in range(8):  # a fixed-point iteration; mild distortion converges to 1e-9 in four

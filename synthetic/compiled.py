@@ -9,7 +9,9 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """Compile on first call, release the GIL, keep the machine code on disk where a disk is writable."""
+    """Compile on first call, release the GIL, keep the machine code on disk where a disk is
+    writable.
+    """
     options = {"nogil": True, "error_model": "numpy"}
     try:
         machine: Kernel = numba.njit(cache=True, **options)(kernel)

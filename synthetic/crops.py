@@ -44,7 +44,9 @@ def tracklet(
     renderer: Renderer, world: World, identity: int, others: NDArray[np.int64], frames: int,
     rng: np.random.Generator, stretch: float = 1.0,
 ) -> list[Cut]:  # fmt: skip
-    """`frames` crops of one person walking by, at times past others; `stretch` seconds between two crops × FPS."""
+    """`frames` crops of one person walking by, at times past others; `stretch` seconds between two
+    crops × FPS.
+    """
     for _ in range(_TRIES):
         walk = _walk(renderer.camera, world, identity, others, frames, stretch, rng)
         if walk is None:
@@ -66,14 +68,23 @@ def _walk(
     stands = rng.random() < 0.12
     speed = 0.0 if stands else look.speed * rng.uniform(0.85, 1.1)
     time = np.arange(frames) * stretch / FPS
-    path = place + (time - time[-1] / 2)[:, None] * speed * np.array([np.cos(heading), np.sin(heading)])
+    path = place + (time - time[-1] / 2)[:, None] * speed * np.array(
+        [np.cos(heading), np.sin(heading)]
+    )
     gap, _ = world.routes.walls(path)
     pixels, depth = camera.project(np.concatenate([_at(path, 0.0), _at(path, look.height)]))
     feet, tops = np.split(pixels, 2)
     width, height = camera.size
-    inside = (pixels > (4, 4)).all() and (pixels < (width - 4, height - 4)).all() and (depth > 0.8).all()
+    inside = (
+        (pixels > (4, 4)).all() and (pixels < (width - 4, height - 4)).all() and (depth > 0.8).all()
+    )
     tall = feet[:, 1] - tops[:, 1]
-    if not inside or (gap < 0.3).any() or tall.min() < _SHORTEST * height / 540 or tall.max() > _TALLEST * height / 540:
+    if (
+        not inside
+        or (gap < 0.3).any()
+        or tall.min() < _SHORTEST * height / 540
+        or tall.max() > _TALLEST * height / 540
+    ):
         return None
     company = rng.choice(others, int(rng.choice(4, p=(0.45, 0.3, 0.15, 0.1))), replace=False)
     ids = np.concatenate([[identity], company[company != identity]]).astype(np.int64)
@@ -85,7 +96,9 @@ def _walk(
     velocity = speeds[:, None] * np.stack([np.cos(turns), np.sin(turns)], 1)
     amount = (speeds > 0.2).astype(np.float64)
     looks = [world.identity(int(k)) for k in ids]
-    strides = np.array([stride_length(k.height, k.stride, v) for k, v in zip(looks, speeds, strict=True)])
+    strides = np.array(
+        [stride_length(k.height, k.stride, v) for k, v in zip(looks, speeds, strict=True)]
+    )
     phase, glance = rng.random(count + 1), rng.normal(0, 0.25, count + 1)
     origin = np.concatenate([path[:1], starts - velocity[1:] * time[-1] / 2])
     if count and np.hypot(*(starts - place).T).min() < 0.55:
@@ -93,14 +106,17 @@ def _walk(
     clock = float(rng.uniform(0, 1000))
     return [
         People(
-            time=clock + moment, ids=ids, position=origin + velocity * moment, velocity=velocity, heading=turns,
+            time=clock + moment, ids=ids, position=origin + velocity * moment, velocity=velocity,
+            heading=turns,
             phase=phase + speeds * moment / strides, amount=amount, glance=glance,
         )
         for moment in time
     ]  # fmt: skip
 
 
-def _cuts(renderer: Renderer, walk: list[People], identity: int, rng: np.random.Generator) -> Iterator[Cut]:
+def _cuts(
+    renderer: Renderer, walk: list[People], identity: int, rng: np.random.Generator
+) -> Iterator[Cut]:
     """Crops as a detector would cut them: boxes are a little off, differently in each frame."""
     width, height = renderer.camera.size
     bias = rng.normal(0, 0.02, 4)
@@ -117,11 +133,16 @@ def _cuts(renderer: Renderer, walk: list[People], identity: int, rng: np.random.
         if right - left < 8 or bottom - top < 16:
             return
         region = int(left), int(top), int(right), int(bottom)
-        yield Cut(renderer.render(people, int(rng.integers(1 << 20)) + index, region).image, float(shares[row[0]]))
+        yield Cut(
+            renderer.render(people, int(rng.integers(1 << 20)) + index, region).image,
+            float(shares[row[0]]),
+        )
 
 
 def _place(camera: Camera, rng: np.random.Generator) -> Floats:
-    """A place on the floor within the view: uniform over the picture's lower part, nearer rows more often."""
+    """A place on the floor within the view: uniform over the picture's lower part, nearer rows more
+    often.
+    """
     width, height = camera.size
     pixel = np.array([[rng.uniform(0.08, 0.92) * width, rng.uniform(0.35, 0.98) * height]])
     ray = camera.rays(pixel)[0]

@@ -3,7 +3,6 @@
 A label is the whole silhouette's box, for people who show enough to be asked for.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,7 +38,9 @@ class DetectRequest:
     val_share: float = 0.15
     size: tuple[int, int] = (960, 540)
     sites: tuple[str, ...] = ()
-    """Where cameras hang; invented sites of this seed if empty. Validation pictures come from other cameras."""
+    """Where cameras hang; invented sites of this seed if empty. Validation pictures come from other
+    cameras.
+    """
     palette: Palette = "all"
 
 
@@ -56,22 +57,35 @@ class _Job:
 def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> dict[str, object]:
     """Render the set into `folder`; pictures that are already there are kept. Returns its figures."""
     if not (2 <= request.images <= 1_000_000 and 0 < request.val_share < 1):
-        raise RequestError("A set has at least two images, and a share for validation between 0 and 1.")
+        raise RequestError(
+            "A set has at least two images, and a share for validation between 0 and 1."
+        )
     jobs = _jobs(request, folder)
     with output_errors(folder):
         for half in ("train", "val"):
             for kind in ("images", "labels"):
                 (folder / kind / half).mkdir(parents=True, exist_ok=True)
         claim(folder, request, "images/*/*.jpg")
-        spread(_write_camera, jobs, [j.count for j in jobs], [f"{j.half} {j.site} {j.camera}" for j in jobs], processes)
+        spread(
+            _write_camera,
+            jobs,
+            [j.count for j in jobs],
+            [f"{j.half} {j.site} {j.camera}" for j in jobs],
+            processes,
+        )
         yaml = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
         (folder / "data.yaml").write_text(yaml, encoding="ascii")
-        return {half: sum(1 for _ in (folder / "images" / half).glob("*.jpg")) for half in ("train", "val")}
+        return {
+            half: sum(1 for _ in (folder / "images" / half).glob("*.jpg"))
+            for half in ("train", "val")
+        }
 
 
 def _jobs(request: DetectRequest, folder: Path) -> list[_Job]:
     """Pictures spread evenly over cameras; every sixth camera or so is kept for validation."""
-    sites = request.sites or tuple(f"generated:{_CAMERAS}:{request.seed * 1000 + k}" for k in range(_SITES))
+    sites = request.sites or tuple(
+        f"generated:{_CAMERAS}:{request.seed * 1000 + k}" for k in range(_SITES)
+    )
     cameras = [(name, camera.name) for name in sites for camera in load_site(name).cameras]
     held = max(1, round(len(cameras) * request.val_share))
     order = np.random.default_rng([request.seed, 29]).permutation(len(cameras))
@@ -84,7 +98,9 @@ def _jobs(request: DetectRequest, folder: Path) -> list[_Job]:
     for half, rows, images in halves:
         shares = [images // len(rows) + (k < images % len(rows)) for k in range(len(rows))]
         jobs += [
-            _Job(request, half, *cameras[row], count, folder) for row, count in zip(rows, shares, strict=True) if count
+            _Job(request, half, *cameras[row], count, folder)
+            for row, count in zip(rows, shares, strict=True)
+            if count
         ]
     return jobs
 
@@ -102,13 +118,17 @@ def _write_camera(job: _Job, tally: Tally) -> None:
             if not picture.exists():
                 rng = np.random.default_rng([request.seed, 31, number, *job.camera.encode()])
                 renderer.tune(varied(camera.optics, rng))
-                shown = renderer.render(world.people_at(number * _PAUSE + rng.uniform(0, 1)), number)
+                shown = renderer.render(
+                    world.people_at(number * _PAUSE + rng.uniform(0, 1)), number
+                )
                 label = job.folder / "labels" / job.half / f"{picture.stem}.txt"
                 label.write_text(labels(shown), encoding="ascii")
-                _, encoded = cv2.imencode(".jpg", shown.image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 96))])
+                _, encoded = cv2.imencode(
+                    ".jpg", shown.image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 96))]
+                )
                 part = picture.with_suffix(".part")
                 part.write_bytes(encoded.tobytes())
-                os.replace(part, picture)
+                part.replace(picture)
             tally.add()
 
 
@@ -116,7 +136,8 @@ def labels(shown: Rendered) -> str:
     """Lines of class, centre x, centre y, width, height as shares of the picture."""
     height, width = shown.image.shape[:2]
     boxes = shown.boxes[
-        (shown.visibility >= LEAST_VISIBLE) & (shown.boxes[:, 3] - shown.boxes[:, 1] >= LEAST_HEIGHT * height / 540)
+        (shown.visibility >= LEAST_VISIBLE)
+        & (shown.boxes[:, 3] - shown.boxes[:, 1] >= LEAST_HEIGHT * height / 540)
     ]
     centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     rows = np.concatenate([centres, sizes], axis=1) / (width, height, width, height)

@@ -1,7 +1,9 @@
 """How a body stands and walks: from a phase of the step to the place of every bone.
 
-Legs are solved backwards from feet that stay where they are put: the heel lands, the sole stays flat, the heel
-rises about the ball of the foot, the leg swings through. Phase 0 is the left heel landing; one unit is two steps.
+Legs are solved backwards from feet that stay where they are put: the heel lands, the sole stays
+flat, the heel
+rises about the ball of the foot, the leg swings through. Phase 0 is the left heel landing; one unit
+is two steps.
 """
 
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.body import BONES, Bone
 from synthetic.look import Arms
+from synthetic.shape import BONES, Bone
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +81,9 @@ def pose(frames: Frames, walk: Walk) -> Floats:
     lean = np.radians(frames.lean) * (0.4 + 0.6 * amount)
     turns[:, Bone.CHEST] = _about_z(1.3 * twist) @ _about_x(-lean)
     _hang(turns, places, joints, Bone.CHEST, Bone.PELVIS)
-    turns[:, Bone.HEAD] = _about_z(walk.glance) @ _about_x(-0.3 * lean + 0.02 * np.sin(0.31 * walk.idle))
+    turns[:, Bone.HEAD] = _about_z(walk.glance) @ _about_x(
+        -0.3 * lean + 0.02 * np.sin(0.31 * walk.idle)
+    )
     _hang(turns, places, joints, Bone.HEAD, Bone.CHEST)
     for right in (0, 1):
         _arm(turns, places, frames, walk, right)
@@ -88,7 +92,9 @@ def pose(frames: Frames, walk: Walk) -> Floats:
     carrier = Bone.FOREARM + (joints[:, Bone.CARRIED, 0] > 0)
     rows = np.arange(count)
     hand = joints[:, Bone.CARRIED] - joints[rows, carrier]
-    places[:, Bone.CARRIED] = places[rows, carrier] + np.einsum("nij,nj->ni", turns[rows, carrier], hand)
+    places[:, Bone.CARRIED] = places[rows, carrier] + np.einsum(
+        "nij,nj->ni", turns[rows, carrier], hand
+    )
     turns[:, Bone.CARRIED] = _about_x(0.15 * amount * np.sin(cycle))
 
     world = _about_z(walk.heading - np.pi / 2)[:, None]
@@ -116,7 +122,11 @@ def _foot(frames: Frames, phase: Floats, amount: Floats) -> tuple[Floats, Floats
     slope = -stride * (1 - STANCE)
     a, b = t * t * (3 - 2 * t), t * (1 - t) ** 2
     swing_ahead = from_ahead * (1 - a) + to_ahead * a + slope * (b + t * t * (t - 1)) * 0.8
-    swing_up = from_up * (1 - a) + to_up * a + amount * size * (0.10 * t * (1 - t) ** 3 + 0.07 * t**2 * (1 - t))
+    swing_up = (
+        from_up * (1 - a)
+        + to_up * a
+        + amount * size * (0.10 * t * (1 - t) ** 3 + 0.07 * t**2 * (1 - t))
+    )
     swings = phase > STANCE
     return np.where(swings, swing_ahead, stance_ahead), np.where(swings, swing_up, stance_up), pitch
 
@@ -141,7 +151,9 @@ def _leg(
     dy, dz = ahead - places[:, bone, 1], up - places[:, bone, 2]
     reach = np.clip(np.hypot(dy, dz), np.abs(thigh - shin) + 1e-3, (thigh + shin) * 0.9995)
     at_hip = np.arccos(np.clip((thigh**2 + reach**2 - shin**2) / (2 * thigh * reach), -1, 1))
-    at_knee = np.pi - np.arccos(np.clip((thigh**2 + shin**2 - reach**2) / (2 * thigh * shin), -1, 1))
+    at_knee = np.pi - np.arccos(
+        np.clip((thigh**2 + shin**2 - reach**2) / (2 * thigh * shin), -1, 1)
+    )
     lift = np.arctan2(dy, -dz) + at_hip
     out = _about_z(np.radians(frames.toe_out) * (-1 if right else 1) * 0.6)
     turns[:, bone] = out @ _about_x(lift)

@@ -25,12 +25,21 @@ class Shot:
 class Feed:
     """Frames of one camera, each rendered when asked for.
 
-    Iterating gives frames 0, 1, 2, … for ever or for `duration` seconds; `frame(t)` gives any one. Two feeds of
-    the same site and seed show the same people at the same time. Not for use by several threads at once.
+    Iterating gives frames 0, 1, 2, … for ever or for `duration` seconds; `frame(t)` gives any one.
+    Two feeds of
+    the same site and seed show the same people at the same time. Not for use by several threads at
+    once.
     """
 
     def __init__(
-        self, site: Site, camera: str, seed: int, *, epoch: float = 0.0, duration: float | None = None, palette: Palette = "all"
+        self,
+        site: Site,
+        camera: str,
+        seed: int,
+        *,
+        epoch: float = 0.0,
+        duration: float | None = None,
+        palette: Palette = "all",
     ) -> None:
         if duration is not None and not duration > 0:
             raise RequestError(f"A duration is more than 0 seconds, not {duration}.")

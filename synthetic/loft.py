@@ -34,7 +34,8 @@ def loft(
 ) -> Surface:
     """Join superelliptic rings.
 
-    `centres` (R, 3) and `halves` (R, 2) in metres. Rings lie parallel to the floor, or upright across the
+    `centres` (R, 3) and `halves` (R, 2) in metres. Rings lie parallel to the floor, or upright
+    across the
     walking direction. The seam is at the back; `caps` closes both ends.
     """
     if caps:
@@ -48,7 +49,9 @@ def loft(
     grid[:, :, 1 if plane == "floor" else 2] += halves[:, 1:] * along
     index = np.arange(rings * (segments + 1)).reshape(rings, segments + 1)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    triangles = np.concatenate([np.stack([a, b, d], -1), np.stack([a, d, c], -1)], axis=1).reshape(-1, 3)
+    triangles = np.concatenate([np.stack([a, b, d], -1), np.stack([a, d, c], -1)], axis=1).reshape(
+        -1, 3
+    )
     face_ring = np.repeat(np.arange(rings - 1), 2 * segments)
     around = (angle / (2 * np.pi) - 0.5) * 2 * np.pi * halves[1:-1].mean()
     steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)

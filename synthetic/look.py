@@ -1,7 +1,10 @@
-"""Who somebody is: body, clothes, bag and way of walking, a pure function of (seed, index, palette).
+"""Who somebody is: body, clothes, bag and way of walking, a pure function of (seed, index,
+palette).
 
-Identities come in groups of `GROUP` with the same clothes. Within a group people differ in two or three of
-shoes, bag, print, build and legwear's shade, besides skin and hair, so that clothes colour alone cannot tell
+Identities come in groups of `GROUP` with the same clothes. Within a group people differ in two or
+three of
+shoes, bag, print, build and legwear's shade, besides skin and hair, so that clothes colour alone
+cannot tell
 them apart.
 """
 
@@ -165,7 +168,7 @@ def _outfit(rng: np.random.Generator, palette: Palette) -> Look:
     skirts = 0.3 if feminine > 0.5 else 0.0
     legwear = Legwear(rng.choice(4, p=(0.84 - skirts, 0.16, skirts * 0.6, skirts * 0.4)))
     pattern = Pattern(rng.choice(8, p=(0.5, 0.1, 0.05, 0.09, 0.05, 0.08, 0.06, 0.07)))
-    logo = Logo(rng.integers(1, 6)) if rng.random() < 0.45 else Logo.NONE
+    logo = Logo(int(rng.integers(1, 6))) if rng.random() < 0.45 else Logo.NONE
     jeans = legwear is Legwear.TROUSERS and rng.random() < 0.5
     side = rng.integers(3)
     return Look(
@@ -213,7 +216,9 @@ def _outfit(rng: np.random.Generator, palette: Palette) -> Look:
 def _body(rng: np.random.Generator, outfit: Look) -> Look:
     """The person inside the clothes."""
     tall = 1.76 - 0.12 * outfit.feminine
-    styles = (0.02, 0.13, 0.3, 0.35, 0.2) if outfit.feminine > 0.5 else (0.12, 0.76, 0.06, 0.03, 0.03)
+    styles = (
+        (0.02, 0.13, 0.3, 0.35, 0.2) if outfit.feminine > 0.5 else (0.12, 0.76, 0.06, 0.03, 0.03)
+    )
     return replace(
         outfit,
         height=float(np.clip(rng.normal(tall, 0.065), 1.5, 1.98)),
@@ -239,20 +244,28 @@ def _vary(rng: np.random.Generator, look: Look, aspects: set[int], palette: Pale
     if 0 in aspects:
         look = replace(look, shoes_colour=cloth(rng, palette), boots=bool(rng.random() < 0.3))
     if 1 in aspects:
-        bag = Bag((look.bag + rng.integers(1, 5)) % 5)
-        look = replace(look, bag=bag, bag_colour=cloth(rng, palette), bag_left=bool(rng.random() < 0.5))
+        bag = Bag(int(look.bag + rng.integers(1, 5)) % 5)
+        look = replace(
+            look, bag=bag, bag_colour=cloth(rng, palette), bag_left=bool(rng.random() < 0.5)
+        )
     if 2 in aspects:
-        logo = Logo((look.logo + rng.integers(1, 6)) % 6)
+        logo = Logo(int(look.logo + rng.integers(1, 6)) % 6)
         sides = rng.integers(3)
         look = replace(
-            look, logo=logo, logo_colour=cloth(rng, palette), logo_front=sides != 1, logo_back=sides != 0
+            look,
+            logo=logo,
+            logo_colour=cloth(rng, palette),
+            logo_front=sides != 1,
+            logo_back=sides != 0,
         )
     if 3 in aspects:
         sign = 1 if look.girth < 1 else -1
         look = replace(
             look,
             girth=float(np.clip(look.girth + sign * rng.uniform(0.12, 0.2), 0.84, 1.3)),
-            height=float(np.clip(look.height + rng.choice((-1, 1)) * rng.uniform(0.06, 0.12), 1.5, 1.98)),
+            height=float(
+                np.clip(look.height + rng.choice((-1, 1)) * rng.uniform(0.06, 0.12), 1.5, 1.98)
+            ),
         )
     return look
 

@@ -26,7 +26,8 @@ class Slot(IntEnum):
 
 
 class Mark(IntEnum):
-    """Entries of the table of things drawn at a place rather than on a part; colours take three entries.
+    """Entries of the table of things drawn at a place rather than on a part; colours take three
+    entries.
 
     Lengths are at the person's own size.
     """
@@ -57,7 +58,9 @@ def materials_of(look: Look) -> NDArray[np.float32]:
     """(slots, 10): colour, second colour, pattern, its scale in metres, gloss, depth of folds."""
     top = (look.top_colour, look.top_second, look.pattern, look.pattern_scale)
     sleeve_pattern = Pattern.PLAIN if look.pattern is Pattern.BLOCKS else look.pattern
-    folds = {Top.T_SHIRT: 0.7, Top.SWEATER: 0.6, Top.HOODIE: 0.9, Top.JACKET: 1.0, Top.COAT: 0.8}[look.top]
+    folds = {Top.T_SHIRT: 0.7, Top.SWEATER: 0.6, Top.HOODIE: 0.9, Top.JACKET: 1.0, Top.COAT: 0.8}[
+        look.top
+    ]
     skirt = look.legwear in (Legwear.SKIRT, Legwear.LONG_SKIRT)
     tights = skirt and sum(look.legs_second) < 0.6
     bare = tuple(0.25 * c for c in look.legs_second) if tights else look.skin

@@ -1,4 +1,6 @@
-"""Colours of clothes, skin and hair, in disjoint sets so that training can be judged on unseen ones."""
+"""Colours of clothes, skin and hair, in disjoint sets so that training can be judged on unseen
+ones.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
@@ -33,7 +35,8 @@ _HAIRS = (
 def cloth(rng: np.random.Generator, palette: Palette) -> Colour:
     """A colour as clothes have it: mostly dark and neutral, often muted, at times saturated.
 
-    Hues and grey levels are cut into slots; each palette owns every third one, so no two palettes share one.
+    Hues and grey levels are cut into slots; each palette owns every third one, so no two palettes
+    share one.
     """
     share = rng.random()
     which = int(rng.integers(3)) if palette == "all" else PALETTES.index(palette)
@@ -75,4 +78,6 @@ def _from_hsv(
     hue: float, saturation: float, value: float
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     wheel = np.abs(((hue + np.array([0, 2 / 3, 1 / 3])) % 1) * 6 - 3) - 1
-    return value * (1 - saturation * (1 - np.clip(wheel, 0, 1)))
+    colour: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    colour = value * (1 - saturation * (1 - np.clip(wheel, 0, 1)))
+    return colour

@@ -1,10 +1,11 @@
 """A re-identification set in the folder layout of MARS, from identities that no other seed shares.
 
-`bbox_train/<id>/<id>C<camera>T<tracklet>F<frame>.jpg`, `bbox_test/…` and `info/` as MARS has them. Identities
-1…train are for training, the following ones for testing; each half may have its own clothes colours and cameras.
+`bbox_train/<id>/<id>C<camera>T<tracklet>F<frame>.jpg`, `bbox_test/…` and `info/` as MARS has them.
+Identities
+1…train are for training, the following ones for testing; each half may have its own clothes colours
+and cameras.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,11 @@ class ReidRequest:
         site = self.site or f"generated:{self.cameras}:{self.seed}"
         if name == "train":
             return site, self.palette, range(1, self.train + 1)
-        return self.test_site or site, self.test_palette or self.palette, range(self.train + 1, self.train + self.test + 1)
+        return (
+            self.test_site or site,
+            self.test_palette or self.palette,
+            range(self.train + 1, self.train + self.test + 1),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,12 @@ def write_reid(request: ReidRequest, folder: Path, processes: int = 1) -> dict[s
     """Render the set into `folder`; tracklets that are already there are kept. Returns its figures."""
     if not (0 <= request.train <= 9000 and 1 <= request.test <= 9000 - request.train):
         raise RequestError("A set has at least one test identity and at most 9000 in all.")
-    if not (1 <= request.frames <= 999 and 1 <= request.tracklets <= 99 and 1 <= request.cameras <= 9):
-        raise RequestError("Tracklets have 1 to 999 frames; there are 1 to 99 per camera and 1 to 9 cameras.")
+    if not (
+        1 <= request.frames <= 999 and 1 <= request.tracklets <= 99 and 1 <= request.cameras <= 9
+    ):
+        raise RequestError(
+            "Tracklets have 1 to 999 frames; there are 1 to 99 per camera and 1 to 9 cameras."
+        )
     jobs, sizes, names = [], [], []
     halves: tuple[Literal["train", "test"], ...] = ("train", "test")
     for half in halves:
@@ -106,7 +115,9 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                     rng = np.random.default_rng([job.request.seed, 23, person, job.camera, repeat])
                     renderer.tune(varied(camera.optics, rng))
                     stretch = float(rng.choice((1.0, 2.0)))
-                    cuts = tracklet(renderer, world, person, others, job.request.frames, rng, stretch)
+                    cuts = tracklet(
+                        renderer, world, person, others, job.request.frames, rng, stretch
+                    )
                     home.mkdir(parents=True, exist_ok=True)
                     quality = int(rng.integers(60, 96))
                     for frame, cut in enumerate(cuts):
@@ -120,7 +131,7 @@ def _save(path: Path, pixels: Image, quality: int) -> None:
     _, encoded = cv2.imencode(".jpg", sized, [cv2.IMWRITE_JPEG_QUALITY, quality])
     part = path.with_suffix(".part")
     part.write_bytes(encoded.tobytes())
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _index(folder: Path, half: str) -> dict[str, int]:
@@ -129,9 +140,13 @@ def _index(folder: Path, half: str) -> dict[str, int]:
     stems = [name[:11] for name in names]
     starts = [k for k in range(len(stems)) if k == 0 or stems[k] != stems[k - 1]]
     ends = [*starts[1:], len(stems)] if starts else []
-    rows = [(a + 1, b, int(stems[a][:4]), int(stems[a][5])) for a, b in zip(starts, ends, strict=True)]
+    rows = [
+        (a + 1, b, int(stems[a][:4]), int(stems[a][5])) for a, b in zip(starts, ends, strict=True)
+    ]
     info = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    (folder / "info" / f"{half}_name.txt").write_text("".join(f"{name}\n" for name in names), encoding="ascii")
+    (folder / "info" / f"{half}_name.txt").write_text(
+        "".join(f"{name}\n" for name in names), encoding="ascii"
+    )
     savemat(str(folder / "info" / f"tracks_{half}_info.mat"), {f"track_{half}_info": info})
     if half == "test":
         savemat(str(folder / "info" / "query_IDX.mat"), {"query_IDX": _queries(info)})
@@ -139,7 +154,9 @@ def _index(folder: Path, half: str) -> dict[str, int]:
 
 
 def _queries(info: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1, Q) numbers, from 1, of the first tracklet of each identity in each camera, if seen by two cameras."""
+    """(1, Q) numbers, from 1, of the first tracklet of each identity in each camera, if seen by two
+    cameras.
+    """
     firsts = np.sort(np.unique(info[:, 2:], axis=0, return_index=True)[1])
     seen = {int(k): len(set(info[info[:, 2] == k, 3])) for k in np.unique(info[:, 2])}
     return np.array([[k + 1 for k in firsts if seen[int(info[k, 2])] > 1]], dtype=np.float64)

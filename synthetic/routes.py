@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, map_coordinates
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from synthetic.errors import SiteError
@@ -42,7 +42,9 @@ class Routes:
         """Metres to the nearest obstacle (N,), smoothly, and the unit vectors away from it (N, 2)."""
         at = ((position - self.origin) / _CELL).T[::-1]
         gap: Floats = map_coordinates(self.clearance, at, order=1, mode="nearest")
-        away = np.stack([map_coordinates(axis, at, order=1, mode="nearest") for axis in self.push], axis=1)
+        away = np.stack(
+            [map_coordinates(axis, at, order=1, mode="nearest") for axis in self.push], axis=1
+        )
         return gap, away
 
     def _cells(self, position: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -52,7 +54,9 @@ class Routes:
 
 
 def routes_of(site: Site, goals: tuple[Spot, ...]) -> Routes:
-    """Solve shortest paths to every goal; a goal that cannot be reached from the others is an error."""
+    """Solve shortest paths to every goal; a goal that cannot be reached from the others is an
+    error.
+    """
     x0, y0, x1, y1 = site.bounds
     xs = np.arange(x0, x1, _CELL) + _CELL / 2
     ys = np.arange(y0, y1, _CELL) + _CELL / 2
@@ -64,11 +68,14 @@ def routes_of(site: Site, goals: tuple[Spot, ...]) -> Routes:
     cells = [_cell_of(goal, origin, index, site.name) for goal in goals]
     solved = dijkstra(graph, directed=False, indices=cells)
     if not np.isfinite(solved[:, cells]).all():
-        raise SiteError(f"Site {site.name} is cut in two: not every door and spot can be reached from the others.")
+        raise SiteError(
+            f"Site {site.name} is cut in two: not every door and spot can be reached from the others."
+        )
     distances = np.full((len(goals), *free.shape), np.inf)
     distances[:, walkable] = solved
     ways = np.stack([_downhill(_filled(field)) for field in distances])
-    push = np.stack(np.gradient(clearance, _CELL)[::-1])
+    down, along = np.gradient(clearance, _CELL)
+    push = np.stack([along, down])
     push = push / np.maximum(np.linalg.norm(push, axis=0), 1e-6)
     return Routes(origin, clearance, push, ways, np.where(np.isfinite(distances), distances, 1e3))
 
@@ -87,9 +94,9 @@ def _free(site: Site, xs: Floats, ys: Floats) -> NDArray[np.bool_]:
     return free
 
 
-def _graph(walkable: NDArray[np.bool_], clearance: Floats) -> tuple[coo_array, NDArray[np.int64]]:
+def _graph(walkable: NDArray[np.bool_], clearance: Floats) -> tuple[csr_array, NDArray[np.int64]]:
     """Neighbouring cells with the length of the step; steps near walls count for more."""
-    index = np.full(walkable.shape, -1)
+    index = np.full(walkable.shape, -1, dtype=np.int64)
     index[walkable] = np.arange(walkable.sum())
     tight = 1 + 0.8 * np.exp(-(clearance - _BODY) / 0.4)
     rows, columns, lengths = [], [], []
@@ -110,18 +117,23 @@ def _cell_of(goal: Spot, origin: Floats, index: NDArray[np.int64], name: str) ->
     column, row = np.rint((np.asarray(goal) - origin) / _CELL).astype(int)
     inside = 0 <= row < index.shape[0] and 0 <= column < index.shape[1]
     if not inside or index[row, column] < 0:
-        raise SiteError(f"Site {name}: ({goal[0]:g}, {goal[1]:g}) lies in or too near an obstacle, or outside.")
+        raise SiteError(
+            f"Site {name}: ({goal[0]:g}, {goal[1]:g}) lies in or too near an obstacle, or outside."
+        )
     return int(index[row, column])
 
 
 def _filled(field: Floats) -> Floats:
-    """Give cells that nobody can stand on the value of their nearest walkable one, and a slope back to it."""
+    """Give cells that nobody can stand on the value of their nearest walkable one, and a slope back
+    to it.
+    """
     blocked = ~np.isfinite(field)
     gap, (row, column) = distance_transform_edt(blocked, sampling=_CELL, return_indices=True)
     return np.where(blocked, field[row, column] + 3 * gap, field)
 
 
 def _downhill(field: Floats) -> Floats:
-    slope = -np.stack(np.gradient(field, _CELL)[::-1])
+    down, along = np.gradient(field, _CELL)
+    slope = -np.stack([along, down])
     result: Floats = slope / np.maximum(np.linalg.norm(slope, axis=0), 1e-9)
     return result

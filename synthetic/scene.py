@@ -63,7 +63,9 @@ def surroundings_of(site: Site) -> Surroundings:
     below = above * _BENEATH * (0.35 + 0.65 * np.asarray(site.floor_colour))
     below = below + _SUN * site.sun_power * 0.10
     return Surroundings(
-        boxes=np.array([(*b.low, *b.high, b.material, *b.colour) for b in site.boxes]).reshape(-1, 10),
+        boxes=np.array([(*b.low, *b.high, b.material, *b.colour) for b in site.boxes]).reshape(
+            -1, 10
+        ),
         pillars=np.array(
             [(*p.at, p.radius, p.low, p.high, p.material, *p.colour) for p in site.pillars]
         ).reshape(-1, 9),
@@ -84,7 +86,9 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
     steps = (np.arange(samples) + 0.5) / samples
     for dy in steps:
         for dx in steps:
-            colour, *_ = _view(eye, camera.rays(grid + (dx, dy)), around, float(seed % 997))
+            colour, *_ = _view(
+                eye, camera.rays(grid + np.array([dx, dy])), around, float(seed % 997)
+            )
             total += np.minimum(colour, 1.6)
     _, near, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
     return Backdrop(
@@ -96,19 +100,30 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
 
 
 def light_at(points: Floats, towards: Floats, around: Surroundings) -> Floats32:
-    """(N, 5, 3): the light on people at `points` (N, 2), for `shade.paint`; `towards` (N, 3) points to the eye."""
+    """(N, 5, 3): the light on people at `points` (N, 2), for `shade.paint`; `towards` (N, 3) points
+    to the eye.
+    """
     place = np.column_stack([points, np.full(len(points), 1.2)])
     reach = around.lamps[None, :, :3] - place[:, None]
     squared = (reach**2).sum(axis=2)
     weight = around.lamps[:, 3] * 16 / (squared + 4)
     lamp = (weight[..., None] * reach / np.sqrt(squared + 1e-9)[..., None]).sum(axis=1)
-    sunny = _sunny(place, around.boxes, around.pillars, around.sun) if around.sun[3] > 0 else np.zeros(len(place))
-    key = lamp[:, None] * 0.5 * _INDOOR[:, None] + sunny[:, None, None] * around.sun[3:][:, None] * around.sun[:3]
+    sunny = (
+        _sunny(place, around.boxes, around.pillars, around.sun)
+        if around.sun[3] > 0
+        else np.zeros(len(place))
+    )
+    key = (
+        lamp[:, None] * 0.5 * _INDOOR[:, None]
+        + sunny[:, None, None] * around.sun[3:][:, None] * around.sun[:3]
+    )
     strength = np.linalg.norm(key, axis=2)
     direction = key.sum(axis=1)
     length = np.linalg.norm(direction, axis=1, keepdims=True)
     direction = np.where(length > 1e-6, direction / np.maximum(length, 1e-6), (0.0, 0.0, 1.0))
-    spread = np.maximum(weight.sum(axis=1) - np.linalg.norm(lamp, axis=1), 0)[:, None] * 0.5 * _INDOOR
+    spread = (
+        np.maximum(weight.sum(axis=1) - np.linalg.norm(lamp, axis=1), 0)[:, None] * 0.5 * _INDOOR
+    )
     above = around.sky[:3] + spread
     below = around.sky[3:] + 0.3 * spread + 0.12 * strength
     return np.stack([direction, strength, above, below, towards], axis=1).astype(np.float32)
@@ -121,16 +136,19 @@ def _view(
     colour, near = np.zeros((count, 3)), np.zeros(count)
     floor, sunlit = np.full((count, 2), np.nan), np.zeros(count, dtype=np.bool_)
     _trace(
-        eye, rays, around.boxes, around.pillars, around.lamps, around.floor, around.sun, around.sky, seed,
+        eye, rays, around.boxes, around.pillars, around.lamps, around.floor, around.sun, around.sky,
+        seed,
         colour, near, floor, sunlit,
     )  # fmt: skip
     return colour, near, floor, sunlit
 
 
 @compiled
-def _trace(
-    eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, lamps: Floats, ground: Floats, sun: Floats,
-    sky_light: Floats, seed: float, colour: Floats, near: Floats, floor: Floats, sunlit: NDArray[np.bool_],
+def _trace(  # noqa: PLR0912, PLR0915 - one kernel
+    eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, lamps: Floats, ground: Floats, sun:
+    Floats,
+    sky_light: Floats, seed: float, colour: Floats, near: Floats, floor: Floats,
+    sunlit: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     normal = np.zeros(3)
     for r in range(rays.shape[0]):
@@ -150,7 +168,9 @@ def _trace(
                 best, kind, thing = t, 4, p
         if kind == 0:
             length = math.sqrt(dx * dx + dy * dy + dz * dz)
-            colour[r, 0], colour[r, 1], colour[r, 2] = sky(dx / length, dy / length, dz / length, seed)
+            colour[r, 0], colour[r, 1], colour[r, 2] = sky(
+                dx / length, dy / length, dz / length, seed
+            )
             continue
         x, y, z = eye[0] + best * dx, eye[1] + best * dy, eye[2] + best * dz
         near[r] = 1.0 / best
@@ -162,7 +182,11 @@ def _trace(
             floor[r, 0], floor[r, 1] = x, y
         elif kind == 2:
             panel = abs((x / 3.0) % 1.0 - 0.5) < 0.11 and abs((y / 3.0) % 1.0 - 0.5) < 0.2
-            value = 2.2 if panel else 0.55 - 0.06 * (((x / 0.6) % 1.0 < 0.04) or ((y / 0.6) % 1.0 < 0.04))
+            value = (
+                2.2
+                if panel
+                else 0.55 - 0.06 * (((x / 0.6) % 1.0 < 0.04) or ((y / 0.6) % 1.0 < 0.04))
+            )
             colour[r, 0], colour[r, 1], colour[r, 2] = value, value, value * 0.97
             continue
         elif kind == 3:
@@ -173,17 +197,33 @@ def _trace(
             radius = pillars[thing, 2]
             side = math.hypot(x - pillars[thing, 0], y - pillars[thing, 1]) > radius - 1e-6
             if side:
-                normal[0], normal[1] = (x - pillars[thing, 0]) / radius, (y - pillars[thing, 1]) / radius
+                normal[0], normal[1] = (
+                    (x - pillars[thing, 0]) / radius,
+                    (y - pillars[thing, 1]) / radius,
+                )
             else:
                 normal[2] = 1.0 if dz < 0 else -1.0
             material, scale = int(pillars[thing, 5]), 1.0
             red, green, blue = pillars[thing, 6], pillars[thing, 7], pillars[thing, 8]
         red, green, blue, glow, bump = texture(
-            material, x, y, z, normal[0], normal[1], normal[2], red, green, blue, scale, seed + 31.0 * thing
+            material,
+            x,
+            y,
+            z,
+            normal[0],
+            normal[1],
+            normal[2],
+            red,
+            green,
+            blue,
+            scale,
+            seed + 31.0 * thing,
         )
         lit = normal[0] * sun[0] + normal[1] * sun[1] + normal[2] * sun[2] + bump
         if sun[3] > 0 and lit > 0:
-            clear = _clear(x + 1e-3 * normal[0], y + 1e-3 * normal[1], z + 1e-3, boxes, pillars, sun)
+            clear = _clear(
+                x + 1e-3 * normal[0], y + 1e-3 * normal[1], z + 1e-3, boxes, pillars, sun
+            )
             lit *= clear
             sunlit[r] = kind == 1 and clear > 0.5
         else:
@@ -213,7 +253,9 @@ def _trace(
         for band in range(3):
             ambient = (up * sky_light[band] + (1 - up) * sky_light[3 + band] + lamp) * open_
             base = red if band == 0 else (green if band == 1 else blue)
-            colour[r, band] = base * (ambient * (1.0 + 0.6 * bump) + lit * sun[3 + band]) + glow * base
+            colour[r, band] = (
+                base * (ambient * (1.0 + 0.6 * bump) + lit * sun[3 + band]) + glow * base
+            )
 
 
 @compiled
@@ -273,14 +315,16 @@ def _box_normal(x: float, y: float, z: float, box: Floats, normal: Floats) -> No
 
 
 @compiled
-def _hit_pillar(x: float, y: float, z: float, dx: float, dy: float, dz: float, pillar: Floats) -> float:
+def _hit_pillar(
+    x: float, y: float, z: float, dx: float, dy: float, dz: float, pillar: Floats
+) -> float:
     ox, oy, radius = x - pillar[0], y - pillar[1], pillar[2]
     a = dx * dx + dy * dy
     b = ox * dx + oy * dy
     c = ox * ox + oy * oy - radius * radius
     root = b * b - a * c
     if a > 1e-12 and root > 0.0 and c > 0.0:
-        t = (-b - math.sqrt(root)) / a
+        t: float = (-b - math.sqrt(root)) / a
         height = z + t * dz
         if t > 1e-6 and pillar[3] <= height <= pillar[4]:
             return t

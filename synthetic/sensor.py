@@ -24,7 +24,9 @@ class Sensor:
         width, height = camera.size
         optics = camera.optics
         y, x = np.mgrid[0:height, 0:width]
-        radius = np.hypot((x + 0.5) / width - 0.5, ((y + 0.5) / height - 0.5) * height / width) / 0.57
+        radius = (
+            np.hypot((x + 0.5) / width - 0.5, ((y + 0.5) / height - 0.5) * height / width) / 0.57
+        )
         self._vignette = (optics.exposure * (1 - optics.vignette * radius**2)).astype(np.float32)
         self._gains = np.array(optics.white_balance, dtype=np.float32)
         self._curve = _curve(optics.contrast)
@@ -35,7 +37,13 @@ class Sensor:
         self._salt = int(rng.integers(1 << 30))
 
     def develop(
-        self, back: Floats32, total: Floats32, cover: Floats32, shade: Floats32, index: int, corner: tuple[int, int]
+        self,
+        back: Floats32,
+        total: Floats32,
+        cover: Floats32,
+        shade: Floats32,
+        index: int,
+        corner: tuple[int, int],
     ) -> Bytes:
         """Picture (h, w, 3) BGR of a cut of the frame whose left top is `corner`."""
         height, width = cover.shape
@@ -60,7 +68,8 @@ def _curve(contrast: float) -> Bytes:
 
 @compiled
 def _expose(
-    back: Floats32, total: Floats32, cover: Floats32, shade: Floats32, vignette: Floats32, gains: Floats32,
+    back: Floats32, total: Floats32, cover: Floats32, shade: Floats32, vignette: Floats32, gains:
+    Floats32,
     curve: Bytes, out: Bytes,
 ) -> None:  # fmt: skip
     height, width = cover.shape
@@ -69,7 +78,9 @@ def _expose(
         for x in range(width):
             behind = (np.float32(1.0) - cover[y, x]) * shade[y, x]
             for band in range(3):
-                light = (back[y, x, band] * behind + total[y, x, band]) * vignette[y, x] * gains[band]
+                light = (
+                    (back[y, x, band] * behind + total[y, x, band]) * vignette[y, x] * gains[band]
+                )
                 step = int(math.sqrt(light) * scale)
                 out[y, x, 2 - band] = curve[min(step, _STEPS - 1)]
 

@@ -1,7 +1,9 @@
 """The kernels that put one person on the picture: skin, draw, colour.
 
-Everything a pixel's colour depends on is found from the place on the resting body that the pixel shows, so cloth
-patterns, prints and faces stick to the body however it moves. Indices follow `material.Slot` and `material.Mark`.
+Everything a pixel's colour depends on is found from the place on the resting body that the pixel
+shows, so cloth
+patterns, prints and faces stick to the body however it moves. Indices follow `material.Slot` and
+`material.Mark`.
 """
 
 import math
@@ -18,7 +20,8 @@ Ints32 = NDArray[np.int32]
 
 @compiled
 def skin(
-    vertices: Floats32, normals: Floats32, bones: Ints32, weights: Floats32, maps: NDArray[np.float64],
+    vertices: Floats32, normals: Floats32, bones: Ints32, weights: Floats32,
+    maps: NDArray[np.float64],
     out_points: Floats32, out_normals: Floats32,
 ) -> None:  # fmt: skip
     """Pose a mesh: rest coordinates and normals (V, 3) to world ones."""
@@ -37,8 +40,15 @@ def skin(
 
 
 @compiled
-def project(points: Floats32, view: NDArray[np.float64], out: Floats32) -> None:
-    """World points to (x, y, 1/depth) per row. `view`: (3, 4) pose, then focal, centre x and y, k1."""
+def project(
+    points: Floats32, view: NDArray[np.float64], dx: float, dy: float, out: Floats32
+) -> tuple[float, float, float, float, float]:
+    """World points to (x, y, 1/depth) per row, moved by (dx, dy); returns the least and greatest x
+    and y, and 1/depth.
+
+    `view`: (3, 4) pose, then focal, centre x and y, k1.
+    """
+    x0, y0, x1, y1, nearest = 1e9, 1e9, -1e9, -1e9, 0.0
     for v in range(points.shape[0]):
         x, y, z = points[v, 0], points[v, 1], points[v, 2]
         cx = view[0, 0] * x + view[0, 1] * y + view[0, 2] * z + view[0, 3]
@@ -47,9 +57,11 @@ def project(points: Floats32, view: NDArray[np.float64], out: Floats32) -> None:
         inverse = 1.0 / max(cz, 1e-3)
         px, py = cx * inverse, cy * inverse
         bend = 1.0 + view[3, 3] * (px * px + py * py)
-        out[v, 0] = px * bend * view[3, 0] + view[3, 1]
-        out[v, 1] = py * bend * view[3, 0] + view[3, 2]
-        out[v, 2] = inverse
+        u, w = px * bend * view[3, 0] + view[3, 1] + dx, py * bend * view[3, 0] + view[3, 2] + dy
+        x0, x1, y0, y1 = min(x0, u), max(x1, u), min(y0, w), max(y1, w)
+        nearest = max(nearest, inverse)
+        out[v, 0], out[v, 1], out[v, 2] = u, w, inverse
+    return x0, y0, x1, y1, nearest
 
 
 @compiled
@@ -57,7 +69,9 @@ def draw(
     screen: Floats32, triangles: Ints32, left: int, top: int,
     near: Floats32, face: Ints32, first: Floats32, second: Floats32,
 ) -> None:  # fmt: skip
-    """Fill `near` (1/depth), `face` (triangle or −1) and two barycentric weights over a window of the frame."""
+    """Fill `near` (1/depth), `face` (triangle or −1) and two barycentric weights over a window of
+    the frame.
+    """
     height, width = near.shape
     near[:] = 0.0
     face[:] = -1
@@ -76,30 +90,33 @@ def draw(
         if low_x > high_x or low_y > high_y:
             continue
         scale = 1.0 / area
+        step_a, step_b = (y1 - y2) * scale, (y2 - y0) * scale
         z0, z1, z2 = screen[i, 2], screen[j, 2], screen[k, 2]
         for y in range(low_y, high_y + 1):
+            a = ((x1 - low_x) * (y2 - y) - (x2 - low_x) * (y1 - y)) * scale
+            b = ((x2 - low_x) * (y0 - y) - (x0 - low_x) * (y2 - y)) * scale
             for x in range(low_x, high_x + 1):
-                a = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * scale
-                b = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * scale
-                c = 1.0 - a - b
-                if a < 0.0 or b < 0.0 or c < 0.0:
-                    continue
-                z = a * z0 + b * z1 + c * z2
-                if z > near[y, x]:
-                    near[y, x] = z
-                    face[y, x] = t
-                    first[y, x] = a
-                    second[y, x] = b
+                if a >= 0.0 and b >= 0.0 and a + b <= 1.0:
+                    z = z2 + a * (z0 - z2) + b * (z1 - z2)
+                    if z > near[y, x]:
+                        near[y, x] = z
+                        face[y, x] = t
+                        first[y, x] = a
+                        second[y, x] = b
+                a += step_a
+                b += step_b
 
 
 @compiled
 def paint(
-    near: Floats32, face: Ints32, first: Floats32, second: Floats32, left: int, top: int, owner: int,
+    near: Floats32, face: Ints32, first: Floats32, second: Floats32, left: int, top: int, owner:
+    int,
     triangles: Ints32, slots: Ints32, rest: Floats32, normals: Floats32, uv: Floats32,
     materials: Floats32, marks: Floats32, light: Floats32, seed: float,
     frame_near: Floats32, frame_owner: Ints32, colour: Floats32,
 ) -> None:  # fmt: skip
-    """Colour a window's pixels in linear light where they lie in front of what the frame already holds.
+    """Colour a window's pixels in linear light where they lie in front of what the frame already
+    holds.
 
     `light`: rows of key direction, key colour, sky colour, ground colour, direction to the camera.
     """
@@ -123,8 +140,12 @@ def paint(
             nx = a * normals[i, 0] + b * normals[j, 0] + c * normals[k, 0]
             ny = a * normals[i, 1] + b * normals[j, 1] + c * normals[k, 1]
             nz = a * normals[i, 2] + b * normals[j, 2] + c * normals[k, 2]
-            red, green, blue, gloss, folds = _surface(slots[t], px, py, pz, u, v, materials, marks, seed)
-            if folds > 0.0:  # creases: waves along the limb, shifted by noise so that they never look regular
+            red, green, blue, gloss, folds = _surface(
+                slots[t], px, py, pz, u, v, materials, marks, seed
+            )
+            if (
+                folds > 0.0
+            ):  # creases: waves along the limb, shifted by noise so that they never look regular
                 bend = 9.0 * cloud(px * 9.0, py * 9.0 + seed, pz * 5.0)
                 wave = math.sin(pz * 38.0 + bend + 14.0 * px)
                 nz += 0.16 * folds * wave
@@ -138,20 +159,40 @@ def paint(
             key = nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2]
             key = max(0.0, (key + 0.12) / 1.12)
             sky = 0.5 + 0.5 * nz
-            under = 0.72 + 0.28 * min(1.0, max(0.0, pz / (0.9 * marks[17])))  # the floor takes light from below
+            under = 0.72 + 0.28 * min(
+                1.0, max(0.0, pz / (0.9 * marks[17]))
+            )  # the floor takes light from below
             rim = (1.0 - facing) ** 3 * 0.10
-            hx, hy, hz = light[0, 0] + light[4, 0], light[0, 1] + light[4, 1], light[0, 2] + light[4, 2]
-            half = max(0.0, (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9))
+            hx, hy, hz = (
+                light[0, 0] + light[4, 0],
+                light[0, 1] + light[4, 1],
+                light[0, 2] + light[4, 2],
+            )
+            half = max(
+                0.0, (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+            )
             shine = gloss * half**18
             for band in range(3):
-                ambient = (sky * light[2, band] + (1.0 - sky) * light[3, band]) * under + rim * light[2, band]
+                ambient = (
+                    sky * light[2, band] + (1.0 - sky) * light[3, band]
+                ) * under + rim * light[2, band]
                 base = red if band == 0 else (green if band == 1 else blue)
-                colour[y, x, band] = base * (ambient + key * light[1, band]) + shine * light[1, band]
+                colour[y, x, band] = (
+                    base * (ambient + key * light[1, band]) + shine * light[1, band]
+                )
 
 
 @compiled
-def _surface(
-    slot: int, px: float, py: float, pz: float, u: float, v: float, materials: Floats32, marks: Floats32, seed: float
+def _surface(  # noqa: PLR0912 - one case per part
+    slot: int,
+    px: float,
+    py: float,
+    pz: float,
+    u: float,
+    v: float,
+    materials: Floats32,
+    marks: Floats32,
+    seed: float,
 ) -> tuple[float, float, float, float, float]:
     """Colour, gloss and depth of folds at a place of the resting body."""
     m = materials[slot]
@@ -206,7 +247,9 @@ def _pattern(
     elif kind == 5:
         second = 1.0 if pz > 1.24 else 0.0
     elif kind == 6:
-        patch = cloud(px * 16.0 + seed, py * 16.0, pz * 16.0) + 0.5 * cloud(px * 37.0, py * 37.0 + seed, pz * 37.0)
+        patch = cloud(px * 16.0 + seed, py * 16.0, pz * 16.0) + 0.5 * cloud(
+            px * 37.0, py * 37.0 + seed, pz * 37.0
+        )
         second = 1.0 if patch > 0.82 else 0.0
     elif kind == 7:
         second = 0.5 * cloud(px * 160.0 + seed, py * 160.0, pz * 160.0)
@@ -221,7 +264,9 @@ def _pattern(
 def _head(
     x: float, y: float, z: float, m: Floats32, marks: Floats32
 ) -> tuple[float, float, float, float]:
-    """Face, beard, hair or hat at a place relative to the middle of the head, metres of the reference adult."""
+    """Face, beard, hair or hat at a place relative to the middle of the head, metres of the
+    reference adult.
+    """
     y -= 0.012
     if y < -0.03:
         line = -0.08
@@ -283,10 +328,10 @@ def _logo(kind: int, x: float, z: float) -> bool:
 def _strap(kind: int, x: float, y: float, z: float) -> bool:
     if kind == 1:  # both shoulders, in front only
         return y > -0.03 and abs(abs(x) - 0.105) < 0.02 and z > 1.16
-    if kind == 2 or kind == 4:
+    if kind in (2, 4):
         side = -1.0 if kind == 2 else 1.0
         return abs(x * side - 0.12) < 0.013 and z > 0.98
-    if kind == 3 or kind == 5:  # from one shoulder to the other hip
+    if kind in (3, 5):  # from one shoulder to the other hip
         side = -1.0 if kind == 3 else 1.0
         return abs(x * side + (z - 1.22) * 0.55) < 0.022 and z > 0.95
     return False
@@ -294,9 +339,12 @@ def _strap(kind: int, x: float, y: float, z: float) -> bool:
 
 @compiled
 def claim(
-    near: Floats32, left: int, top: int, owner: int, frame_near: Floats32, frame_owner: Ints32, extent: NDArray[np.float64]
+    near: Floats32, left: int, top: int, owner: int, frame_near: Floats32, frame_owner: Ints32,
+    extent: NDArray[np.float64]
 ) -> None:  # fmt: skip
-    """Take the frame's pixels where a person is in front; `extent` gets its box and its number of pixels alone."""
+    """Take the frame's pixels where a person is in front; `extent` gets its box and its number of
+    pixels alone.
+    """
     height, width = near.shape
     count, x0, y0, x1, y1 = 0, width, height, -1, -1
     for y in range(height):
@@ -309,7 +357,13 @@ def claim(
             if near[y, x] > frame_near[y + top, x + left]:
                 frame_near[y + top, x + left] = near[y, x]
                 frame_owner[y + top, x + left] = owner
-    extent[0], extent[1], extent[2], extent[3], extent[4] = x0 + left, y0 + top, x1 + left + 1, y1 + top + 1, count
+    extent[0], extent[1], extent[2], extent[3], extent[4] = (
+        x0 + left,
+        y0 + top,
+        x1 + left + 1,
+        y1 + top + 1,
+        count,
+    )
 
 
 @compiled

@@ -5,10 +5,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.body import Bone
 from synthetic.camera import Camera
 from synthetic.compiled import compiled
 from synthetic.scene import Backdrop, Surroundings
+from synthetic.shape import Bone
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -17,23 +17,28 @@ _LIMBS = (
     (Bone.THIGH, Bone.SHIN, 0.085), (Bone.SHIN, Bone.FOOT, 0.055),
     (Bone.THIGH + 1, Bone.SHIN + 1, 0.085), (Bone.SHIN + 1, Bone.FOOT + 1, 0.055),
     (Bone.UPPER_ARM, Bone.FOREARM, 0.05), (Bone.UPPER_ARM + 1, Bone.FOREARM + 1, 0.05),
-    (Bone.PELVIS, Bone.CHEST, 0.15), (Bone.CHEST, Bone.HEAD, 0.15), (Bone.UPPER_ARM, Bone.UPPER_ARM + 1, 0.10),
+    (Bone.PELVIS, Bone.CHEST, 0.15), (Bone.CHEST, Bone.HEAD, 0.15), (Bone.UPPER_ARM,
+    Bone.UPPER_ARM + 1, 0.10),
 )  # fmt: skip
 _FOREARM = 0.27
 _SKULL = 0.13
 
 
 def cast_shadows(
-    joints: Floats, scale: Floats, camera: Camera, backdrop: Backdrop, sun: Floats | None, around: Surroundings,
+    joints: Floats, scale: Floats, camera: Camera, backdrop: Backdrop, sun: Floats | None, around:
+    Surroundings,
     shade: Floats32, region: tuple[int, int, int, int],
 ) -> None:  # fmt: skip
-    """Multiply `shade` (H, W) by the light that people leave on the floor. `joints`: (N, bones, 3) in the world."""
+    """Multiply `shade` (H, W) by the light that people leave on the floor. `joints`: (N, bones, 3)
+    in the world.
+    """
     segments = _segments(joints, scale)
     share = 0.0
     if sun is not None:
         direct = sun[2] * sun[3:].mean()
         share = float(direct / (direct + around.sky[:3].mean()))
-    for row, limbs in enumerate(segments):
+    for row, solid in enumerate(segments):
+        limbs = solid
         feet = joints[row, [Bone.FOOT, Bone.FOOT + 1]]
         spots = np.concatenate([feet[:, :2] + 0.9, feet[:, :2] - 0.9])
         spots = np.array([(x, y) for x in spots[:, 0] for y in spots[:, 1]])
@@ -46,13 +51,22 @@ def cast_shadows(
         if window is not None:
             left, top, right, bottom = window
             cut = np.s_[top:bottom, left:right]
-            _darken(backdrop.floor[cut], backdrop.sunlit[cut], feet, joints[row, Bone.PELVIS], limbs, share, shade[cut])
+            _darken(
+                backdrop.floor[cut],
+                backdrop.sunlit[cut],
+                feet,
+                joints[row, Bone.PELVIS],
+                limbs,
+                share,
+                shade[cut],
+            )
 
 
 def _segments(joints: Floats, scale: Floats) -> Floats:
     """(N, limbs, 7): both ends and the radius of every limb."""
     parts = [
-        np.concatenate([joints[:, a], joints[:, b], (scale * r)[:, None]], axis=1) for a, b, r in _LIMBS
+        np.concatenate([joints[:, a], joints[:, b], (scale * r)[:, None]], axis=1)
+        for a, b, r in _LIMBS
     ]
     for side in (0, 1):
         upper, elbow = joints[:, Bone.UPPER_ARM + side], joints[:, Bone.FOREARM + side]
@@ -88,7 +102,8 @@ def _window(
 
 @compiled
 def _darken(
-    floor: Floats32, sunlit: NDArray[np.bool_], feet: Floats, body: Floats, limbs: Floats, share: float, shade: Floats32
+    floor: Floats32, sunlit: NDArray[np.bool_], feet: Floats, body: Floats, limbs: Floats,
+    share: float, shade: Floats32
 ) -> None:  # fmt: skip
     for r in range(floor.shape[0]):
         for c in range(floor.shape[1]):
@@ -97,11 +112,14 @@ def _darken(
                 continue
             gap = (x - body[0]) ** 2 + (y - body[1]) ** 2
             factor = 1.0
-            if gap < 1.4:
+            if gap < 0.8:
                 factor -= 0.32 * math.exp(-gap / 0.13)
                 for k in range(feet.shape[0]):
                     near = (x - feet[k, 0]) ** 2 + (y - feet[k, 1]) ** 2
-                    factor *= 1.0 - 0.55 * math.exp(-near / 0.018 - max(0.0, feet[k, 2] - 0.09) / 0.07)
+                    if near < 0.1:
+                        factor *= 1.0 - 0.55 * math.exp(
+                            -near / 0.018 - max(0.0, feet[k, 2] - 0.09) / 0.07
+                        )
             if share > 0.0 and sunlit[r, c]:
                 dark = 0.0
                 for k in range(limbs.shape[0]):
@@ -109,8 +127,9 @@ def _darken(
                     bx, by = limbs[k, 2] - ax, limbs[k, 3] - ay
                     along = ((x - ax) * bx + (y - ay) * by) / (bx * bx + by * by + 1e-9)
                     along = min(1.0, max(0.0, along))
-                    distance = math.hypot(x - ax - along * bx, y - ay - along * by)
-                    edge = (limbs[k, 4] + limbs[k, 5] - distance) / (2 * limbs[k, 5])
-                    dark = max(dark, min(1.0, max(0.0, edge)))
+                    squared = (x - ax - along * bx) ** 2 + (y - ay - along * by) ** 2
+                    reach = limbs[k, 4] + limbs[k, 5]
+                    if squared < reach * reach:
+                        dark = max(dark, min(1.0, (reach - math.sqrt(squared)) / (2 * limbs[k, 5])))
                 factor *= 1.0 - share * dark
             shade[r, c] *= factor

@@ -1,12 +1,12 @@
 """Sites: what stands where, how it is lit, where people come from, and which cameras look on.
 
-A site is a TOML file, see `sites/plaza.toml` for a commented example; `generate` invents one with any number of
-cameras. Lengths are metres, angles degrees, colours display values 0…1.
+A site is a TOML file, see `sites/plaza.toml` for a commented example; `generate` invents one with
+any number of cameras. Lengths are metres, angles degrees, colours display values 0…1.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
@@ -75,7 +75,7 @@ class Site:
     bounds: tuple[float, float, float, float]
     """Least x, least y, greatest x, greatest y."""
     areas: tuple[tuple[float, float, float, float], ...]
-    """Where people may walk: rectangles in the form of `bounds`, together; obstacles are cut out of them."""
+    """Where people may walk: rectangles like `bounds`, together, less the obstacles."""
     fps: float
     people: int
     """How many are on the site at a time, on average."""
@@ -100,7 +100,9 @@ class Site:
     def resized(self, size: tuple[int, int]) -> "Site":
         """The same site with every camera giving pictures of `size`."""
         if min(size) < 32 or max(size) > 8192 or size[0] % 2 or size[1] % 2:
-            raise SiteError(f"A picture of {size[0]}×{size[1]} cannot be made; sides are even, 32 to 8192.")
+            raise SiteError(
+                f"A picture of {size[0]}×{size[1]} cannot be made; sides are even, 32 to 8192."
+            )
         return replace(self, cameras=tuple(replace(camera, size=size) for camera in self.cameras))
 
     def camera(self, name: str) -> Camera:
@@ -122,7 +124,9 @@ def load_site(source: str | Path) -> Site:
     """A site by its shipped name, as `generated:N` or `generated:N:SEED`, or from a TOML file."""
     text = str(source)
     if text.startswith("generated:"):
-        from synthetic.generate import generate_site  # noqa: PLC0415 - the generator builds on this module
+        from synthetic.generate import generate_site  # noqa: PLC0415 - the generator builds on this
+
+        module
 
         return generate_site(*_generated(text))
     path = Path(text)
@@ -135,7 +139,9 @@ def load_site(source: str | Path) -> Site:
             raise SiteError(f"Site file {path} cannot be read: {error}.") from error
     else:
         known = ", ".join(site_names())
-        raise SiteError(f"There is no site {text}; known are {known}, generated:N, or a .toml file.")
+        raise SiteError(
+            f"There is no site {text}; known are {known}, generated:N, or a .toml file."
+        )
     return parse_site(content, text)
 
 
@@ -166,7 +172,9 @@ class _Table:
             raise SiteError(f"Site {self.where}: {key} must be a number, not {value!r}.")
         return float(value)
 
-    def numbers(self, key: str, count: int, default: Sequence[float] | None = None) -> tuple[float, ...]:
+    def numbers(
+        self, key: str, count: int, default: Sequence[float] | None = None
+    ) -> tuple[float, ...]:
         value = self.get(key, default)
         good = isinstance(value, list | tuple) and len(value) == count
         if not good or not all(isinstance(v, int | float) and v == v for v in value):  # type: ignore[attr-defined]  # noqa: PLR0124
@@ -206,13 +214,17 @@ class _Table:
 
     def done(self) -> None:
         if self.left:
-            raise SiteError(f"Site {self.where} has unknown entries: {', '.join(sorted(self.left))}.")
+            raise SiteError(
+                f"Site {self.where} has unknown entries: {', '.join(sorted(self.left))}."
+            )
 
 
 def _site(table: _Table) -> Site:
     x0, y0, x1, y1 = table.numbers("bounds", 4)
     width, height = table.numbers("size", 2, (960, 540))
-    boxes = [_wall(item) for item in table.tables("wall")] + [_box(item) for item in table.tables("box")]
+    boxes = [_wall(item) for item in table.tables("wall")] + [
+        _box(item) for item in table.tables("box")
+    ]
     size = int(width), int(height)
     cameras = tuple(_camera(item, size) for item in table.tables("camera"))
     site = Site(
@@ -230,7 +242,7 @@ def _site(table: _Table) -> Site:
         ambient=table.number("ambient", 0.5),
         boxes=tuple(boxes),
         pillars=tuple(_pillar(item) for item in table.tables("pillar")),
-        lamps=tuple(_done(item, Lamp(item.point("at"), item.number("power", 1.0))) for item in table.tables("lamp")),
+        lamps=tuple(_lamp(item) for item in table.tables("lamp")),
         doors=tuple(_done(item, item.spot("at")) for item in table.tables("door")),
         spots=tuple(_done(item, item.spot("at")) for item in table.tables("spot")),
         cameras=cameras,
@@ -239,7 +251,9 @@ def _site(table: _Table) -> Site:
     if len({camera.name for camera in cameras}) != len(cameras) or not cameras:
         raise SiteError(f"Site {table.where} needs cameras with names that differ.")
     if len(site.doors) < 2 or site.people < 1 or not (x0 < x1 and y0 < y1 and site.fps > 0):
-        raise SiteError(f"Site {table.where} needs two doors, some people, bounds in order and a frame rate.")
+        raise SiteError(
+            f"Site {table.where} needs two doors, some people, bounds in order and a frame rate."
+        )
     return site.resized(size)
 
 
@@ -253,7 +267,9 @@ def _wall(item: _Table) -> Box:
     half = item.number("thickness", 0.2) / 2
     low = min(ax, bx) - half, min(ay, by) - half, item.number("above", 0.0)
     high = max(ax, bx) + half, max(ay, by) + half, item.number("height", 4.0)
-    box = Box(low, high, item.material("material", "plaster"), item.colour("colour", (0.8, 0.78, 0.74)))
+    box = Box(
+        low, high, item.material("material", "plaster"), item.colour("colour", (0.8, 0.78, 0.74))
+    )
     return _done(item, box)
 
 
@@ -261,27 +277,47 @@ def _box(item: _Table) -> Box:
     (x, y), (w, d, h) = item.spot("at"), item.point("size")
     above = item.number("above", 0.0)
     low, high = (x - w / 2, y - d / 2, above), (x + w / 2, y + d / 2, above + h)
-    return _done(item, Box(low, high, item.material("material", "wood"), item.colour("colour", (0.5, 0.35, 0.2))))
+    return _done(
+        item,
+        Box(low, high, item.material("material", "wood"), item.colour("colour", (0.5, 0.35, 0.2))),
+    )
+
+
+def _lamp(item: _Table) -> Lamp:
+    return _done(item, Lamp(item.point("at"), item.number("power", 1.0)))
 
 
 def _pillar(item: _Table) -> Pillar:
     low, high = item.number("above", 0.0), item.number("height", 4.0)
-    material, colour = item.material("material", "concrete"), item.colour("colour", (0.7, 0.69, 0.66))
-    return _done(item, Pillar(item.spot("at"), item.number("radius", 0.3), low, high, material, colour))
+    material, colour = (
+        item.material("material", "concrete"),
+        item.colour("colour", (0.7, 0.69, 0.66)),
+    )
+    return _done(
+        item, Pillar(item.spot("at"), item.number("radius", 0.3), low, high, material, colour)
+    )
 
 
 def _camera(item: _Table, size: tuple[int, int]) -> Camera:
     known = Optics()
     red, green, blue = item.numbers("white_balance", 3, known.white_balance)
-    plain = {f.name: item.number(f.name, getattr(known, f.name)) for f in fields(Optics) if f.name != "white_balance"}
-    optics = Optics(**{**plain, "crf": int(plain["crf"])}, white_balance=(red, green, blue))
+    plain = {
+        name: item.number(name, getattr(known, name))
+        for name in ("exposure", "contrast", "noise", "blur", "vignette", "shutter")
+    }
+    crf = int(item.number("crf", known.crf))
+    optics = Optics(white_balance=(red, green, blue), crf=crf, **plain)
     camera = Camera(
         name=item.text("name"), position=item.point("at"), look_at=item.point("look_at"),
         fov=item.number("fov", 70), size=size, k1=item.number("k1", 0.0), optics=optics,
     )  # fmt: skip
-    flat = all(abs(a - b) < 1e-6 for a, b in zip(camera.position[:2], camera.look_at[:2], strict=True))
+    flat = all(
+        abs(a - b) < 1e-6 for a, b in zip(camera.position[:2], camera.look_at[:2], strict=True)
+    )
     if flat or not 5 <= camera.fov <= 140 or camera.position[2] <= 0:
-        raise SiteError(f"Site {item.where}: a camera stands above the floor, looks aside, sees 5 to 140 degrees.")
+        raise SiteError(
+            f"Site {item.where}: a camera is above the floor, looks aside, sees 5 to 140 degrees."
+        )
     return _done(item, camera)
 
 
@@ -296,5 +332,7 @@ def _generated(text: str) -> tuple[int, int]:
     except ValueError:
         parts = []
     if not 1 <= len(parts) <= 2 or not 1 <= parts[0] <= 200:
-        raise SiteError(f"{text} is not of the form generated:CAMERAS or generated:CAMERAS:SEED, 1 to 200 cameras.")
+        raise SiteError(
+            f"{text} is not generated:CAMERAS or generated:CAMERAS:SEED with 1 to 200 cameras."
+        )
     return parts[0], parts[1] if len(parts) == 2 else 0

@@ -3,7 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from ctypes import c_int64
+from functools import partial
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -30,19 +30,32 @@ class Tally:
 
 
 def spread(
-    work: Callable[[Job, Tally], None], jobs: Sequence[Job], sizes: Sequence[int], names: Sequence[str], processes: int
+    work: Callable[[Job, Tally], None], jobs: Sequence[Job], sizes: Sequence[int],
+    names: Sequence[str], processes: int
 ) -> None:  # fmt: skip
-    """Run `work(job, tally)` for every job, `processes` at a time; the first error ends all and is raised here."""
-    context = multiprocessing.get_context("spawn")  # a forked child would inherit locks of numba's and x264's threads
-    counters = [context.Value(c_int64, 0, lock=False) for _ in jobs]
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    """Run `work(job, tally)` for every job, `processes` at a time; the first error ends all and is
+    raised here.
+    """
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # a forked child would inherit locks of numba's and x264's threads
+    counters: list[Counter] = [context.Value("q", 0, lock=False) for _ in jobs]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bars = [progress.add_task(name, total=size) for name, size in zip(names, sizes, strict=True)]
+        bars = [
+            progress.add_task(name, total=size) for name, size in zip(names, sizes, strict=True)
+        ]
         if processes <= 1 or len(jobs) <= 1:
             for job, bar in zip(jobs, bars, strict=True):
                 work(job, _BarTally(progress, bar))
             return
-        with ProcessPoolExecutor(processes, context, _inherit, (counters,)) as pool:
+        start = partial(_inherit, counters)
+        with ProcessPoolExecutor(processes, context, initializer=start) as pool:
             waiting = {pool.submit(_run, work, job, row) for row, job in enumerate(jobs)}
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)

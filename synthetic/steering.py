@@ -9,11 +9,13 @@ Ints = NDArray[np.int64]
 
 def steer(
     position: Floats, velocity: Floats, heading: Floats, way: Floats, left: Floats, pace: Floats,
-    waiting: NDArray[np.bool_], leader: Ints, offset: Floats, gap: Floats, away: Floats, step: float,
+    waiting: NDArray[np.bool_], leader: Ints, offset: Floats, gap: Floats, away: Floats,
+    step: float,
 ) -> Floats:  # fmt: skip
     """New velocities (N, 2) after `step` seconds.
 
-    `way` and `left`: direction and metres to the goal; `leader`: row of the one accompanied or −1; `gap` and
+    `way` and `left`: direction and metres to the goal; `leader`: row of the one accompanied or −1;
+    `gap` and
     `away`: metres to the nearest wall and the direction from it.
     """
     speed = pace * np.where(waiting, 0.0, np.clip(left / 0.8, 0.35, 1.0))
@@ -33,7 +35,13 @@ def steer(
 
 
 def _beside(
-    position: Floats, velocity: Floats, heading: Floats, pace: Floats, leader: Ints, offset: Floats, wish: Floats
+    position: Floats,
+    velocity: Floats,
+    heading: Floats,
+    pace: Floats,
+    leader: Ints,
+    offset: Floats,
+    wish: Floats,
 ) -> Floats:
     """Keep abreast of the leader; when left behind, find the way alone."""
     side = np.stack([-np.sin(heading[leader]), np.cos(heading[leader])], axis=1)
@@ -56,7 +64,9 @@ def _others(position: Floats, velocity: Floats, leader: Ints) -> Floats:
     rows = np.arange(len(leader))
     circle = np.where(leader >= 0, leader, rows)
     friends = circle[:, None] == circle[None]
-    strength = np.where(friends, 2.0, 4.5) * np.exp(-(distance - 0.6) / np.where(friends, 0.12, 0.28))
+    strength = np.where(friends, 2.0, 4.5) * np.exp(
+        -(distance - 0.6) / np.where(friends, 0.12, 0.28)
+    )
     strength = np.minimum(strength, 9.0)
     unit = between / np.maximum(np.linalg.norm(between, axis=2, keepdims=True), 1e-6)
     meeting = ((velocity[:, None] - velocity[None]) * between).sum(axis=2) < 0

@@ -8,17 +8,21 @@ from synthetic.compiled import compiled
 
 
 @compiled
-def texture(
+def texture(  # noqa: PLR0912, PLR0915 - one kernel
     material: int, x: float, y: float, z: float, nx: float, ny: float, nz: float,
     red: float, green: float, blue: float, scale: float, seed: float,
 ) -> tuple[float, float, float, float, float]:  # fmt: skip
-    """Colour, own glow, and how much the surface tilts to the light. Indices follow `site.Material`."""
+    """Colour, own glow, and how much the surface tilts to the light. Indices follow
+    `site.Material`.
+    """
     flat = abs(nz) > 0.5
     along = y if abs(nx) > 0.5 else x
     if flat:
         along = x
     up = y if flat else z
-    soft = 0.5 * cloud(0.35 * along + seed, 0.35 * up, 3.1) + 0.3 * cloud(1.7 * along, 1.7 * up + seed, 1.0)
+    soft = 0.5 * cloud(0.35 * along + seed, 0.35 * up, 3.1) + 0.3 * cloud(
+        1.7 * along, 1.7 * up + seed, 1.0
+    )
     fine = cloud(23.0 * along, 23.0 * up, seed)
     tone, glow, bump = 0.85 + 0.25 * soft + 0.06 * (fine - 0.5), 0.0, 0.0
     if material == 0:  # plaster with a skirting board
@@ -45,11 +49,17 @@ def texture(
         if joint:
             tone *= 0.62
     elif material == 3:  # concrete
-        tone *= 0.86 + 0.3 * cloud(5.0 * along, 5.0 * up, seed) * cloud(0.8 * along, 0.8 * up, seed + 9)
+        tone *= 0.86 + 0.3 * cloud(5.0 * along, 5.0 * up, seed) * cloud(
+            0.8 * along, 0.8 * up, seed + 9
+        )
         bump = 0.06 * (fine - 0.5)
     elif material == 4:  # boards
         board = math.floor(up / 0.12) if not flat else math.floor(along / 0.12)
-        grain = cloud(3.0 * along, 60.0 * up, seed + board) if not flat else cloud(60.0 * along, 3.0 * up, seed)
+        grain = (
+            cloud(3.0 * along, 60.0 * up, seed + board)
+            if not flat
+            else cloud(60.0 * along, 3.0 * up, seed)
+        )
         tone *= (0.75 + 0.3 * dice(int(board), 7, int(seed))) * (0.8 + 0.35 * grain)
         if (up / 0.12) % 1.0 < 0.08 and not flat:
             tone *= 0.4
@@ -78,7 +88,7 @@ def texture(
 
 
 @compiled
-def _shop(
+def _shop(  # noqa: PLR0911 - one case per part
     along: float, z: float, flat: bool, red: float, green: float, blue: float, seed: float
 ) -> tuple[float, float, float, float, float]:
     """A shop front: frame, sign, and a lit window with shelves of goods."""
@@ -91,7 +101,11 @@ def _shop(
         return red, green, blue, 0.0, 0.0
     if z > 2.65:
         r, g, b = _print(int(bay), 0.3, 0.3, int(seed) + 5)
-        letters = 0.3 < (z - 2.65) / 0.65 < 0.75 and 0.25 < h < 0.75 and dice(int(h * 60), int(bay), 1) > 0.35
+        letters = (
+            0.3 < (z - 2.65) / 0.65 < 0.75
+            and 0.25 < h < 0.75
+            and dice(int(h * 60), int(bay), 1) > 0.35
+        )
         return (0.9, 0.9, 0.88, 0.6, 0.0) if letters else (r, g, b, 0.35, 0.0)
     if 0.62 < h < 0.9 and pick > 0.3:  # a doorway
         shade = 0.10 + 0.08 * cloud(2.0 * along, 2.0 * z, seed)

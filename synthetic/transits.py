@@ -1,4 +1,6 @@
-"""True ways between cameras, read from ground truth: who left one view and came into another, and when."""
+"""True ways between cameras, read from ground truth: who left one view and came into another, and
+when.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -43,13 +45,16 @@ def transits_of(truth: Mapping[str, Path], fps: float) -> list[Transit]:
 
 
 def travel_times(transits: list[Transit]) -> dict[str, dict[str, float]]:
-    """Per ordered pair "a>b": how many, and the seconds between leaving one view and entering the other."""
+    """Per ordered pair "a>b": how many, and the seconds between leaving one view and entering the
+    other.
+    """
     seconds: dict[str, list[float]] = defaultdict(list)
     for transit in transits:
         seconds[f"{transit.origin}>{transit.target}"].append(transit.seconds)
     return {
         pair: {
-            "count": len(values), "mean": mean(values), "median": median(values), "std": pstdev(values),
+            "count": len(values), "mean": mean(values), "median": median(values),
+            "std": pstdev(values),
             "min": min(values), "max": max(values),
         }
         for pair, values in sorted(seconds.items())
@@ -57,7 +62,9 @@ def travel_times(transits: list[Transit]) -> dict[str, dict[str, float]]:
 
 
 def _stays(path: Path, fps: float) -> list[tuple[int, float, float]]:
-    """(identity, first, last) seconds of every stay in one camera's view; the file is read line by line."""
+    """(identity, first, last) seconds of every stay in one camera's view; the file is read line by
+    line.
+    """
     current: dict[int, tuple[float, float]] = {}
     done: list[tuple[int, float, float]] = []
     with path.open(encoding="ascii") as lines:

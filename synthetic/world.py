@@ -1,7 +1,9 @@
 """Who is where on a site at any moment: people with errands, company and manners.
 
-The world advances in fixed steps from its seed alone, so every camera, process and run sees the same people. It
-holds the people on the site, a bounded list of those who will be back, and a few past moments, whatever the time.
+The world advances in fixed steps from its seed alone, so every camera, process and run sees the
+same people. It
+holds the people on the site, a bounded list of those who will be back, and a few past moments,
+whatever the time.
 """
 
 from collections import deque
@@ -81,7 +83,9 @@ class World:
         return look_of(self.seed, person - 1, self.palette)
 
     def people_at(self, time: float) -> People:
-        """Everybody at `time` seconds from the start. Cheap going forward; going far back starts over."""
+        """Everybody at `time` seconds from the start. Cheap going forward; going far back starts
+        over.
+        """
         if not 0 <= time < 1e7:
             raise RequestError(f"Time {time} lies outside the world, which begins at 0.")
         tick = int(time / STEP + 1e-9)
@@ -116,7 +120,8 @@ class World:
         return People(
             time=(self._past[-1][0] + 1) * STEP if hasattr(self, "_past") else 0.0,
             ids=np.array([p.id for p in self._people], dtype=np.int64),
-            position=self._position.copy(), velocity=self._velocity.copy(), heading=self._heading.copy(),
+            position=self._position.copy(), velocity=self._velocity.copy(),
+            heading=self._heading.copy(),
             phase=self._phase.copy(), amount=self._amount.copy(), glance=self._glance.copy(),
         )  # fmt: skip
 
@@ -135,7 +140,18 @@ class World:
         way, left = self.routes.towards(goals, self._position)
         gap, away = self.routes.walls(self._position)
         self._velocity = steer(
-            self._position, self._velocity, self._heading, way, left, pace, waiting, leader, offset, gap, away, STEP
+            self._position,
+            self._velocity,
+            self._heading,
+            way,
+            left,
+            pace,
+            waiting,
+            leader,
+            offset,
+            gap,
+            away,
+            STEP,
         )
         self._position = self._position + self._velocity * STEP
         gap, away = self.routes.walls(self._position)
@@ -155,10 +171,15 @@ class World:
         moves = (speed > 0.25) | still
         turn = (wish - self._heading + np.pi) % (2 * np.pi) - np.pi
         rate = np.where(speed > 0.25, 4.0, 1.8)
-        self._heading = self._heading + np.where(moves, np.clip(2.5 * turn * STEP, -rate * STEP, rate * STEP), 0.0)
+        self._heading = self._heading + np.where(
+            moves, np.clip(2.5 * turn * STEP, -rate * STEP, rate * STEP), 0.0
+        )
         self._amount += (np.clip(speed / 0.5, 0, 1) ** 0.7 - self._amount) * 0.35
         stride = np.array(
-            [stride_length(p.look.height, p.look.stride, v) for p, v in zip(self._people, speed, strict=True)]
+            [
+                stride_length(p.look.height, p.look.stride, v)
+                for p, v in zip(self._people, speed, strict=True)
+            ]
         )
         self._phase = self._phase + speed / (stride * np.maximum(self._amount, 0.35)) * STEP
         wander = self._rng.normal(0, 0.25, len(speed))
@@ -167,13 +188,13 @@ class World:
     def _errands(self, now: float, left: Floats, leader: Ints) -> None:
         """Stop at goals reached, go on to the next, leave by doors."""
         doors, gone = len(self.site.doors), []
-        for row in np.flatnonzero((left < 0.9) & (leader < 0)):
+        for row in np.flatnonzero((left < 0.9) & (leader < 0)).tolist():
             person = self._people[row]
             if person.wait_until > now:
                 continue
             if person.errands[0] < doors:
                 if left[row] < 0.6:
-                    gone.append(int(row))
+                    gone.append(row)
                 continue
             if person.wait_until < 0 and self._rng.random() < 0.75:
                 person.wait_until = now + float(np.clip(self._rng.exponential(7.0), 2.0, 30.0))
@@ -193,13 +214,17 @@ class World:
             if other.leader == person.id:
                 other.leader, other.wait_until = 0, -1.0
         if self._rng.random() < 0.65:
-            self._away.append((now + 10 * float(np.exp(self._rng.uniform(0, np.log(18)))), person.id))
+            self._away.append(
+                (now + 10 * float(np.exp(self._rng.uniform(0, np.log(18)))), person.id)
+            )
             del self._away[:-_AWAY]
         for name in ("_position", "_velocity", "_heading", "_phase", "_amount", "_glance"):
             setattr(self, name, np.delete(getattr(self, name), row, axis=0))
 
     def _welcome(self, now: float) -> None:
-        """Let people in by doors, alone or in company, so that the site stays as busy as it should be."""
+        """Let people in by doors, alone or in company, so that the site stays as busy as it should
+        be.
+        """
         missing = self.site.people - len(self._people)
         if missing <= 0 or self._rng.random() > missing * STEP / 6.0:
             return

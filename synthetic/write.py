@@ -1,10 +1,10 @@
 """A site on disk: `<camera>.mp4`, `gt/<camera>.txt`, `site.json`.
 
-Cameras are written by several processes; whatever is complete is kept, so an interrupted run goes on where it was.
+Cameras are written by several processes; whatever is complete is kept, so an interrupted run goes
+on where it was.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -49,14 +49,20 @@ class SiteRequest:
 
 def write_site(request: SiteRequest, folder: Path, processes: int = 1) -> dict[str, object]:
     """Render every camera of a site into `folder`; returns what `site.json` holds."""
-    if not 0 < request.duration <= 86400 or (request.fps is not None and not 0 < request.fps <= 240):
+    if not 0 < request.duration <= 86400 or (
+        request.fps is not None and not 0 < request.fps <= 240
+    ):
         raise RequestError("A duration is up to 86400 seconds and a frame rate up to 240.")
     site = request.load()
     frames = max(1, round(request.duration * site.fps))
     with output_errors(folder):
         (folder / "gt").mkdir(parents=True, exist_ok=True)
         claim(folder, request, "*.mp4")
-        todo = [(request, camera.name, folder) for camera in site.cameras if not _complete(folder, camera.name)]
+        todo = [
+            (request, camera.name, folder)
+            for camera in site.cameras
+            if not _complete(folder, camera.name)
+        ]
         spread(_write_camera, todo, [frames] * len(todo), [name for _, name, _ in todo], processes)
         described = _described(site, request, folder)
         _replace(folder / "site.json", json.dumps(described, indent=1) + "\n")
@@ -73,7 +79,9 @@ def output_errors(folder: Path) -> Iterator[None]:
 
 
 def claim(folder: Path, request: "DataclassInstance", made: str) -> None:
-    """Refuse to mix two different requests in one folder; `made` is what a foreign folder would hold."""
+    """Refuse to mix two different requests in one folder; `made` is what a foreign folder would
+    hold.
+    """
     note = folder / "request.json"
     wanted = json.dumps(asdict(request))
     if note.exists() and note.read_text(encoding="utf-8").strip() != wanted:
@@ -89,7 +97,12 @@ class Video:
     def __init__(self, path: Path, size: tuple[int, int], fps: float, crf: int) -> None:
         self._file = av.open(str(path), "w", format="mp4")
         rate = Fraction(fps).limit_denominator(1001)
-        options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "g": str(max(1, round(2 * fps)))}
+        options = {
+            "crf": str(crf),
+            "preset": "veryfast",
+            "threads": "1",
+            "g": str(max(1, round(2 * fps))),
+        }
         self._stream = self._file.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
@@ -109,14 +122,18 @@ def mot_rows(number: int, rendered: Rendered) -> str:
     """Lines of MOT ground truth for frame `number`, counted from 1."""
     lines = [
         f"{number},{person},{x0:.0f},{y0:.0f},{x1 - x0:.0f},{y1 - y0:.0f},1,1,{share:.4f}\n"
-        for person, (x0, y0, x1, y1), share in zip(rendered.ids, rendered.boxes, rendered.visibility, strict=True)
+        for person, (x0, y0, x1, y1), share in zip(
+            rendered.ids, rendered.boxes, rendered.visibility, strict=True
+        )
     ]
     return "".join(lines)
 
 
 def _write_camera(job: tuple[SiteRequest, str, Path], tally: Tally) -> None:
     request, name, folder = job
-    feed = Feed(request.load(), name, request.seed, duration=request.duration, palette=request.palette)
+    feed = Feed(
+        request.load(), name, request.seed, duration=request.duration, palette=request.palette
+    )
     part, rows = folder / f"{name}.mp4.part", folder / "gt" / f"{name}.txt.part"
     with output_errors(folder), rows.open("w", encoding="ascii") as truth:
         video = Video(part, feed.camera.size, feed.site.fps, feed.camera.optics.crf)
@@ -136,7 +153,7 @@ def _complete(folder: Path, name: str) -> bool:
 def _replace(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _described(site: Site, request: SiteRequest, folder: Path) -> dict[str, object]:
