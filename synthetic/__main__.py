@@ -12,6 +12,7 @@ from synthetic.detection_set import DetectRequest, write_detect
 from synthetic.errors import SyntheticError
 from synthetic.palette import PALETTES
 from synthetic.reid_set import ReidRequest, write_reid
+from synthetic.sheet import detection_sheet, reid_sheet, site_sheets
 from synthetic.site import site_names
 from synthetic.write import SiteRequest, write_site
 
@@ -102,7 +103,10 @@ def _site(options: argparse.Namespace) -> dict[str, object]:
     request = SiteRequest(
         options.site, options.seed, options.duration, options.fps, options.size, options.palette
     )
-    return write_site(request, options.out, options.processes)
+    outcome = write_site(request, options.out, options.processes)
+    if options.sheet:
+        site_sheets(options.out, [camera.name for camera in request.load().cameras])
+    return outcome
 
 
 def _reid(options: argparse.Namespace) -> dict[str, object]:
@@ -112,7 +116,10 @@ def _reid(options: argparse.Namespace) -> dict[str, object]:
         test_site=options.test_site,
         palette=options.palette, test_palette=options.test_palette,
     )  # fmt: skip
-    return write_reid(request, options.out, options.processes)
+    outcome = write_reid(request, options.out, options.processes)
+    if options.sheet:
+        reid_sheet(options.out)
+    return outcome
 
 
 def _detect(options: argparse.Namespace) -> dict[str, object]:
@@ -124,7 +131,10 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
         tuple(options.site),
         options.palette,
     )
-    return write_detect(request, options.out, options.processes)
+    outcome = write_detect(request, options.out, options.processes)
+    if options.sheet:
+        detection_sheet(options.out)
+    return outcome
 
 
 def _size(text: str) -> tuple[int, int]:

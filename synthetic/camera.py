@@ -81,12 +81,18 @@ class Camera:
         mapping /= mapping[2, 2]
         return mapping
 
+    @cached_property
+    def fold(self) -> float:
+        """Squared radius, in units of the focal length, beyond which barrel distortion would turn back."""
+        return 1 / (3 * -self.k1) if self.k1 < 0 else np.inf
+
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """World points (N, 3) to pixels (N, 2) and depths (N,), ≤ 0 behind the camera."""
         local = points @ self.rotation.T + self.translation
         depth = local[:, 2]
         plane = local[:, :2] / np.where(np.abs(depth) < 1e-9, 1e-9, depth)[:, None]
-        plane = plane * (1 + self.k1 * (plane**2).sum(axis=1, keepdims=True))
+        squared = np.minimum((plane**2).sum(axis=1, keepdims=True), self.fold)
+        plane = plane * (1 + self.k1 * squared)
         return plane * self.matrix[0, 0] + self.matrix[:2, 2], depth
 
     def rays(self, pixels: Floats) -> Floats:

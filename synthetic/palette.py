@@ -43,8 +43,7 @@ def cloth(rng: np.random.Generator, palette: Palette) -> Colour:
     slot = (3 * int(rng.integers(_HUES)) + which + 0.75 * rng.random()) / (3 * _HUES)
     if share < 0.45:
         grey = 0.04 + 0.88 * slot**1.4
-        tint = rng.normal(0, 0.012, 3)
-        return linear(np.clip(grey + tint * (1 + grey), 0.02, 0.95))
+        return linear(np.clip(grey * (1 + rng.normal(0, 0.02, 3)), 0.02, 0.95))
     if share < 0.72:
         return linear(_from_hsv(slot, rng.uniform(0.15, 0.45), rng.uniform(0.2, 0.75)))
     return linear(_from_hsv(slot, rng.uniform(0.55, 0.92), rng.uniform(0.3, 0.85)))

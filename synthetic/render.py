@@ -284,7 +284,7 @@ def _walk(people: People, rows: NDArray[np.int64], frames: Frames, delays: Float
         heading=np.tile(people.heading[rows], times),
         phase=(people.phase[rows] + later * rate).ravel(),
         amount=np.tile(people.amount[rows], times),
-        idle=(people.time + later + 1.7 * people.ids[rows]).ravel(),
+        idle=(people.time + later + 1.7 * (people.ids[rows] % 1000)).ravel(),
         glance=np.tile(people.glance[rows], times),
     )
 

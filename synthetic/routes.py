@@ -25,7 +25,7 @@ class Routes:
     origin: Floats
     """(2,): centre of the first cell."""
     clearance: Floats
-    """(rows, columns): metres to the nearest obstacle."""
+    """(rows, columns): metres to the nearest obstacle, less than 0 inside one."""
     push: Floats
     """(2, rows, columns): unit vector away from the nearest obstacle."""
     ways: Floats
@@ -62,6 +62,7 @@ def routes_of(site: Site, goals: tuple[Spot, ...]) -> Routes:
     ys = np.arange(y0, y1, _CELL) + _CELL / 2
     free = _free(site, xs, ys)
     clearance = distance_transform_edt(free, sampling=_CELL)
+    clearance -= distance_transform_edt(~free, sampling=_CELL)
     walkable = clearance > _BODY
     graph, index = _graph(walkable, clearance)
     origin = np.array([xs[0], ys[0]])

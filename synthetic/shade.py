@@ -56,7 +56,10 @@ def project(
         cz = view[2, 0] * x + view[2, 1] * y + view[2, 2] * z + view[2, 3]
         inverse = 1.0 / max(cz, 1e-3)
         px, py = cx * inverse, cy * inverse
-        bend = 1.0 + view[3, 3] * (px * px + py * py)
+        squared = px * px + py * py
+        if view[3, 3] < 0.0:  # beyond this radius the polynomial would turn back
+            squared = min(squared, -1.0 / (3.0 * view[3, 3]))
+        bend = 1.0 + view[3, 3] * squared
         u, w = px * bend * view[3, 0] + view[3, 1] + dx, py * bend * view[3, 0] + view[3, 2] + dy
         x0, x1, y0, y1 = min(x0, u), max(x1, u), min(y0, w), max(y1, w)
         nearest = max(nearest, inverse)

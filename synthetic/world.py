@@ -155,7 +155,7 @@ class World:
         )
         self._position = self._position + self._velocity * STEP
         gap, away = self.routes.walls(self._position)
-        self._position = self._position + away * np.maximum(0.2 - gap, 0)[:, None] * 0.5
+        self._position = self._position + away * np.clip(0.22 - gap, 0, 0.1)[:, None]
         self._turn(waiting, leader)
         self._errands(now, left, leader)
 
