@@ -3,15 +3,12 @@
 `python -m benchmarks.synthetic [realism|difficulty|speed …]` prints a table and writes results/synthetic.json.
 """
 
-import argparse
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import cv2
 import numpy as np
@@ -19,8 +16,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from synthetic.live import Feed
+from synthetic.load import load_site
 from synthetic.render import Rendered
-from synthetic.site import load_site
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from synthetic.detection_set import DetectRequest, write_detect
 from synthetic.errors import SyntheticError
+from synthetic.load import site_names
 from synthetic.palette import PALETTES
 from synthetic.reid_set import ReidRequest, write_reid
 from synthetic.sheet import detection_sheet, reid_sheet, site_sheets
-from synthetic.site import site_names
 from synthetic.write import SiteRequest, write_site
 
 _EXAMPLES = """examples:
@@ -81,9 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         "--site", action="append", default=[], help="a site to use, can be repeated (invented ones)"
     )
     detect.set_defaults(run=_detect)
-    for command in (site, detect):
-        command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
     for command in (site, reid, detect):
+        command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
         command.add_argument("--out", type=Path, required=True, help="folder to write")
         command.add_argument(
             "--seed", type=int, default=0, help="another seed is another world (0)"
@@ -114,7 +113,8 @@ def _reid(options: argparse.Namespace) -> dict[str, object]:
         seed=options.seed, train=options.train, test=options.test, frames=options.frames,
         tracklets=options.tracklets, cameras=options.cameras, site=options.site,
         test_site=options.test_site,
-        palette=options.palette, test_palette=options.test_palette,
+        size=options.size or (960, 540), palette=options.palette,
+        test_palette=options.test_palette,
     )  # fmt: skip
     outcome = write_reid(request, options.out, options.processes)
     if options.sheet:

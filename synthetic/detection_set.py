@@ -12,10 +12,10 @@ import numpy as np
 
 from synthetic.crops import varied
 from synthetic.errors import RequestError
+from synthetic.load import load_site
 from synthetic.palette import Palette
 from synthetic.render import Rendered, Renderer
 from synthetic.scene import surroundings_of
-from synthetic.site import load_site
 from synthetic.spread import Tally, spread
 from synthetic.world import World
 from synthetic.write import claim, output_errors

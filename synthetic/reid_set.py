@@ -18,10 +18,10 @@ from scipy.io import savemat
 
 from synthetic.crops import tracklet, varied
 from synthetic.errors import RequestError
+from synthetic.load import load_site
 from synthetic.palette import Palette
 from synthetic.render import Image, Renderer
 from synthetic.scene import surroundings_of
-from synthetic.site import load_site
 from synthetic.spread import Tally, spread
 from synthetic.world import World
 from synthetic.write import claim, output_errors
@@ -48,6 +48,8 @@ class ReidRequest:
     """Where training cameras hang; cameras of a generated site of this seed if empty."""
     test_site: str = ""
     """Where test cameras hang; as in training if empty."""
+    size: tuple[int, int] = (960, 540)
+    """Of the frames that crops are cut from."""
     palette: Palette = "all"
     test_palette: Palette | None = None
 
@@ -101,7 +103,7 @@ def write_reid(request: ReidRequest, folder: Path, processes: int = 1) -> dict[s
 def _write_camera(job: _Job, tally: Tally) -> None:
     """All tracklets of one camera."""
     site_name, palette, identities = job.request.half(job.half)
-    site = load_site(site_name).resized((960, 540))
+    site = load_site(site_name).resized(job.request.size)
     world = World(site, job.request.seed, palette)
     camera = site.cameras[job.camera]
     renderer = Renderer(camera, surroundings_of(site), world.identity, job.request.seed)

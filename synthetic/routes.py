@@ -86,9 +86,11 @@ def _free(site: Site, xs: Floats, ys: Floats) -> NDArray[np.bool_]:
     free = np.zeros(x.shape, dtype=np.bool_)
     for left, low, right, high in site.areas:
         free |= (x > left) & (x < right) & (y > low) & (y < high)
+    half = _CELL / 2  # a wall thinner than a cell must not slip between cell centres
     for box in site.boxes:
         if box.low[2] < 1.9:
-            free &= ~((x > box.low[0]) & (x < box.high[0]) & (y > box.low[1]) & (y < box.high[1]))
+            beside = (x < box.low[0] - half) | (x > box.high[0] + half)
+            free &= beside | (y < box.low[1] - half) | (y > box.high[1] + half)
     for pillar in site.pillars:
         if pillar.low < 1.9:
             free &= np.hypot(x - pillar.at[0], y - pillar.at[1]) > pillar.radius

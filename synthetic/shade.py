@@ -37,6 +37,7 @@ def skin(
             c = w0 * first[k, 2] + w1 * second[k, 2]
             out_points[v, k] = a * x + b * y + c * z + w0 * first[k, 3] + w1 * second[k, 3]
             out_normals[v, k] = a * nx + b * ny + c * nz
+        out_points[v, 2] = max(out_points[v, 2], 0.0)  # toes bend where the floor stops them
 
 
 @compiled
@@ -186,7 +187,7 @@ def paint(
 
 
 @compiled
-def _surface(  # noqa: PLR0912 - one case per part
+def _surface(
     slot: int,
     px: float,
     py: float,
@@ -216,9 +217,6 @@ def _surface(  # noqa: PLR0912 - one case per part
                 red, green, blue = marks[1], marks[2], marks[3]
         if _strap(int(marks[12]), px / scale, py, pz / scale):
             red, green, blue, gloss = marks[13], marks[14], marks[15], 0.1
-    elif slot == 4:
-        if abs(pz / scale - 0.955) < 0.018:
-            red, green, blue = 0.03, 0.028, 0.025
     elif slot == 6 and pz < 0.022 * scale:
         red, green, blue, gloss = marks[28], marks[29], marks[30], 0.0
     elif slot == 10:
@@ -264,7 +262,7 @@ def _pattern(
 
 
 @compiled
-def _head(
+def _head(  # noqa: PLR0912 - one case per feature
     x: float, y: float, z: float, m: Floats32, marks: Floats32
 ) -> tuple[float, float, float, float]:
     """Face, beard, hair or hat at a place relative to the middle of the head, metres of the

@@ -25,7 +25,10 @@ def site_sheets(folder: Path, cameras: Sequence[str]) -> list[Path]:
     count = max((max(rows, default=1) for rows in truth.values()), default=1)
     moments = [round(1 + k * (count - 1) / (_MOMENTS - 1)) for k in range(_MOMENTS)]
     grid = [
-        [_boxed(image, truth[name].get(number, [])) for number, image in _frames(folder, name, moments)]
+        [
+            _boxed(image, truth[name].get(number, []))
+            for number, image in _frames(folder, name, moments)
+        ]
         for name in cameras
     ]
     person = _most_seen(truth)
@@ -43,7 +46,9 @@ def reid_sheet(folder: Path, half: str = "test", people: int = 12) -> Path:
         tracklets: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(home.glob("*.jpg")):
             tracklets[path.name[:11]].append(path)
-        chosen = [path for paths in tracklets.values() for path in (paths[0], paths[len(paths) // 2])]
+        chosen = [
+            path for paths in tracklets.values() for path in (paths[0], paths[len(paths) // 2])
+        ]
         rows.append([_read(path) for path in chosen[:16]])
     page = folder / f"sheet_{half}.jpg"
     cv2.imwrite(str(page), _grid(rows, _CROP))
@@ -60,10 +65,14 @@ def detection_sheet(folder: Path, columns: int = 4, count: int = 16) -> Path:
         label = folder / "labels" / path.parent.name / f"{path.stem}.txt"
         boxes = np.loadtxt(label, ndmin=2).reshape(-1, 5)[:, 1:]
         sizes = boxes[:, 2:]
-        corners = np.concatenate([boxes[:, :2] - sizes / 2, sizes], axis=1) * ([*image.shape[1::-1]] * 2)
+        corners = np.concatenate([boxes[:, :2] - sizes / 2, sizes], axis=1) * (
+            [*image.shape[1::-1]] * 2
+        )
         cells.append(_boxed(image, [np.array([-1, *box, 1.0]) for box in corners]))
     page = folder / "sheet.jpg"
-    cv2.imwrite(str(page), _grid([cells[k : k + columns] for k in range(0, len(cells), columns)], _CELL))
+    cv2.imwrite(
+        str(page), _grid([cells[k : k + columns] for k in range(0, len(cells), columns)], _CELL)
+    )
     return page
 
 
@@ -88,7 +97,9 @@ def _frames(folder: Path, camera: str, numbers: Sequence[int]) -> Iterator[tuple
 
 def _crops(folder: Path, camera: str, truth: dict[int, list[Row]], person: int) -> list[Image]:
     """Up to 16 crops of a person from one camera, spread over the time that they show."""
-    seen = [(n, r) for n, rows in sorted(truth.items()) for r in rows if r[0] == person and r[5] > 0.3]
+    seen = [
+        (n, r) for n, rows in sorted(truth.items()) for r in rows if r[0] == person and r[5] > 0.3
+    ]
     chosen = dict(seen[k * len(seen) // 16] for k in range(16)) if seen else {}
     crops = []
     for number, image in _frames(folder, camera, list(chosen) or [1]):
@@ -119,7 +130,9 @@ def _boxed(image: Image, rows: Sequence[Row]) -> Image:
         cv2.rectangle(drawn, corner, (round(x + w) - 1, round(y + h) - 1), colour, 1)
         if person >= 0:
             text = f"{person:.0f} {share:.2f}"
-            cv2.putText(drawn, text, (corner[0], corner[1] - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour)
+            cv2.putText(
+                drawn, text, (corner[0], corner[1] - 3), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour
+            )
     return drawn
 
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from synthetic.errors import OutputError, RequestError
 from synthetic.live import Feed
+from synthetic.load import load_site
 from synthetic.palette import Palette
 from synthetic.render import Image, Rendered
-from synthetic.site import Site, load_site
+from synthetic.site import Site
 from synthetic.spread import Tally, spread
 from synthetic.transits import transits_of, travel_times
 

@@ -50,7 +50,11 @@ def test_the_planted_foot_does_not_slide(index):
 def test_no_sole_sinks_into_the_floor_and_knees_bend_one_way(index):
     maps, body = walk(look_of(3, index))
     soles = [
-        moved(maps, Bone.FOOT + side, body.joints[Bone.FOOT + side] + np.array([0, ahead, -0.08]) * body.scale)
+        moved(
+            maps,
+            Bone.FOOT + side,
+            body.joints[Bone.FOOT + side] + np.array([0, ahead, -0.08]) * body.scale,
+        )
         for side in (0, 1)
         for ahead in (-0.06, 0.125)
     ]
@@ -66,7 +70,9 @@ def test_no_sole_sinks_into_the_floor_and_knees_bend_one_way(index):
 def test_both_feet_stand_flat_at_rest():
     maps, body = walk(look_of(3, 1), amount=0.0)
     for side in (0, 1):
-        sole = moved(maps, Bone.FOOT + side, body.joints[Bone.FOOT + side] - [0, 0, 0.08 * body.scale])
+        sole = moved(
+            maps, Bone.FOOT + side, body.joints[Bone.FOOT + side] - [0, 0, 0.08 * body.scale]
+        )
         np.testing.assert_allclose(sole[:, 2], 0.0, atol=0.012)
 
 
@@ -77,5 +83,9 @@ def test_bodies_are_as_tall_as_their_looks_say():
         points = np.concatenate([body.vertices, np.ones((len(body.vertices), 1))], axis=1)
         blend = body.weights[:, None, None]
         bones = maps[0, body.bones]
-        tall = np.einsum("vij,vj->vi", bones[:, 0] * (1 - blend) + bones[:, 1] * blend, points)[:, 2].max()
-        assert look.height - 0.04 < tall < look.height + 0.06  # hair and hats add, a bent knee takes
+        tall = np.einsum("vij,vj->vi", bones[:, 0] * (1 - blend) + bones[:, 1] * blend, points)[
+            :, 2
+        ].max()
+        assert (
+            look.height - 0.04 < tall < look.height + 0.06
+        )  # hair and hats add, a bent knee takes

@@ -15,7 +15,11 @@ TWIN = 100_000
 
 def painted(look, value):
     """The same person with every surface of one colour."""
-    colours = {f.name: (value,) * 3 for f in fields(look) if f.type == "Colour" or f.name.endswith("colour")}
+    colours = {
+        f.name: (value,) * 3
+        for f in fields(look)
+        if f.type == "Colour" or f.name.endswith("colour")
+    }
     colours |= {"skin": (value,) * 3, "top_second": (value,) * 3, "legs_second": (value,) * 3}
     return replace(look, **colours)
 
@@ -31,7 +35,9 @@ def with_twin(people: People, person: int) -> People:
 
 def stage(site, number):
     """A camera with clean optics, and the same without anything that stands in the way."""
-    site = replace(site, sun_power=0.0)  # or buildings would shade people in one and not in the other
+    site = replace(
+        site, sun_power=0.0
+    )  # or buildings would shade people in one and not in the other
     world = World(site, 5)
     camera = replace(site.cameras[number], optics=CLEAN)
 
@@ -39,7 +45,9 @@ def stage(site, number):
         return painted(world.identity(person % TWIN), 0.9 if person >= TWIN else 0.01)
 
     empty = replace(site, boxes=(), pillars=())
-    return world, *(Renderer(camera, surroundings_of(s), identity, samples=1) for s in (site, empty))
+    return world, *(
+        Renderer(camera, surroundings_of(s), identity, samples=1) for s in (site, empty)
+    )
 
 
 def changed(renderer, people, person, region):
@@ -54,7 +62,7 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
     site = load_site(name).resized((960, 540))
     rng = np.random.default_rng(6)
     world, full, empty = stage(site, 0)
-    checked, partly, sharp = 0, 0, 0
+    checked, partly, errors = 0, 0, []
     for time in np.sort(rng.uniform(0, 300, 100)):
         people = world.people_at(float(time))
         shown = full.render(people, 0)
@@ -62,12 +70,20 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
         if not len(shown.ids):
             continue
         # half of the time somebody partly hidden, if there is anybody
-        hidden = np.flatnonzero((shown.visibility < 0.9) & (shown.boxes[:, 3] - shown.boxes[:, 1] > 40))
-        row = int(rng.choice(hidden)) if len(hidden) and rng.random() < 0.7 else int(rng.integers(len(shown.ids)))
+        hidden = np.flatnonzero(
+            (shown.visibility < 0.9) & (shown.boxes[:, 3] - shown.boxes[:, 1] > 40)
+        )
+        row = (
+            int(rng.choice(hidden))
+            if len(hidden) and rng.random() < 0.7
+            else int(rng.integers(len(shown.ids)))
+        )
         person = int(shown.ids[row])
         left, top = np.maximum(shown.boxes[row, :2].astype(int) - 6, 0).tolist()
         right, bottom = np.minimum(shown.boxes[row, 2:].astype(int) + 6, (960, 540)).tolist()
-        alone = changed(empty, only(people, people.ids == person), person, (left, top, right, bottom))
+        alone = changed(
+            empty, only(people, people.ids == person), person, (left, top, right, bottom)
+        )
         there = changed(full, people, person, (left, top, right, bottom))
         full_light = np.quantile(alone[alone > 30], 0.5)
         ys, xs = np.nonzero(alone > 0.12 * full_light)
@@ -77,15 +93,15 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
             body = alone > 0.4 * full_light
             # half of a pixel covered gives 0.73 of its display value, by the gamma of 2.2
             share = (there[body] > 0.73 * alone[body]).mean()
-            # to 0.02 where the silhouette's rim, whose pixels are mixed, weighs little
-            rim = 0.12 * (extent[2:] - extent[:2]).sum() / len(xs)
-            assert abs(share - shown.visibility[row]) < max(0.02, rim), (time, person)
-            sharp += rim <= 0.02
+            errors.append(share - shown.visibility[row])
             partly += shown.visibility[row] < 0.9
         checked += 1
     assert checked >= 90
     assert partly >= 8
-    assert sharp >= 40
+    # the picture itself tells half-covered rim pixels only roughly; no bias, and nine in ten within 0.02
+    assert abs(np.mean(errors)) < 0.005
+    assert np.quantile(np.abs(errors), 0.9) < 0.02
+    assert np.abs(errors).max() < 0.05
 
 
 def test_a_part_of_a_picture_is_that_part_of_the_whole():
