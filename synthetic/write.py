@@ -20,6 +20,7 @@ from synthetic.live import Feed
 from synthetic.load import load_site
 from synthetic.palette import Palette
 from synthetic.render import Image, Rendered
+from synthetic.routes import routes_of
 from synthetic.site import Site
 from synthetic.spread import Tally, spread
 from synthetic.transits import transits_of, travel_times
@@ -56,6 +57,7 @@ def write_site(request: SiteRequest, folder: Path, processes: int = 1) -> dict[s
         raise RequestError("A duration is up to 86400 seconds and a frame rate up to 240.")
     site = request.load()
     frames = max(1, round(request.duration * site.fps))
+    routes_of(site, site.doors + site.spots)  # a site that cannot be walked is told before any work
     with output_errors(folder):
         (folder / "gt").mkdir(parents=True, exist_ok=True)
         claim(folder, request, "*.mp4")

@@ -66,7 +66,8 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
     for time in np.sort(rng.uniform(0, 300, 100)):
         people = world.people_at(float(time))
         shown = full.render(people, 0)
-        assert (shown.visibility > 0).all() and (shown.visibility <= 1).all()
+        assert (shown.visibility > 0).all()
+        assert (shown.visibility <= 1).all()
         if not len(shown.ids):
             continue
         # half of the time somebody partly hidden, if there is anybody
@@ -87,7 +88,7 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
         there = changed(full, people, person, (left, top, right, bottom))
         full_light = np.quantile(alone[alone > 30], 0.5)
         ys, xs = np.nonzero(alone > 0.12 * full_light)
-        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) + (left, top, left, top)
+        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) + np.array([left, top, left, top])
         assert np.abs(extent - shown.boxes[row]).max() <= 1, (time, person)
         if len(xs) > 300:
             body = alone > 0.4 * full_light

@@ -75,7 +75,8 @@ def test_detection_sets_have_a_label_for_every_picture(tmp_path):
     corners = np.concatenate(
         [rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2], axis=1
     )
-    assert (corners > -1e-5).all() and (corners < 1 + 1e-5).all()
+    assert (corners > -1e-5).all()
+    assert (corners < 1 + 1e-5).all()
     # validation pictures come from cameras that training never saw
     cameras = [
         {p.stem.rsplit("_", 1)[0] for p in (tmp_path / "images" / h).iterdir()}

@@ -1,5 +1,7 @@
 """People on a site: manners, absences, bounds, and the same answer however they are asked."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def test_people_keep_apart_and_move_smoothly(history):
         gaps = np.linalg.norm(people.position[:, None] - people.position[None], axis=2)
         closest.append(gaps[np.triu_indices(len(people), 1)].min(initial=9.0))
     assert np.quantile(closest, 0.02) > 0.2
-    for before, after in zip(moments, moments[1:], strict=False):
+    for before, after in pairwise(moments):
         _, a, b = np.intersect1d(before.ids, after.ids, return_indices=True)
         assert (
             np.linalg.norm(after.position[b] - before.position[a], axis=1).max(initial=0)
