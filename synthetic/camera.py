@@ -83,7 +83,7 @@ class Camera:
 
     @cached_property
     def fold(self) -> float:
-        """Squared radius, in units of the focal length, beyond which barrel distortion would turn back."""
+        """Squared radius, in focal lengths, beyond which barrel distortion would turn back."""
         return 1 / (3 * -self.k1) if self.k1 < 0 else np.inf
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:

@@ -55,7 +55,7 @@ class _Job:
 
 
 def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> dict[str, object]:
-    """Render the set into `folder`; pictures that are already there are kept. Returns its figures."""
+    """Render the set into `folder`, keeping pictures that are there; returns its figures."""
     if not (2 <= request.images <= 1_000_000 and 0 < request.val_share < 1):
         raise RequestError(
             "A set has at least two images, and a share for validation between 0 and 1."

@@ -1,4 +1,4 @@
-"""A camera of a synthetic site as a source of pictures on demand, for a paced or a streamed feed."""
+"""A camera of a site as a source of pictures on demand, for a paced or a streamed feed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

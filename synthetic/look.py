@@ -99,7 +99,7 @@ class Arms(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One identity. Lengths in metres, colours in linear light; factors multiply an average adult."""
+    """One identity. Metres, linear light; factors multiply an average adult."""
 
     height: float
     girth: float

@@ -74,7 +74,7 @@ class _Job:
 
 
 def write_reid(request: ReidRequest, folder: Path, processes: int = 1) -> dict[str, object]:
-    """Render the set into `folder`; tracklets that are already there are kept. Returns its figures."""
+    """Render the set into `folder`, keeping tracklets that are there; returns its figures."""
     if not (0 <= request.train <= 9000 and 1 <= request.test <= 9000 - request.train):
         raise RequestError("A set has at least one test identity and at most 9000 in all.")
     if not (
@@ -111,7 +111,8 @@ def _write_camera(job: _Job, tally: Tally) -> None:
     with output_errors(job.folder):
         for person in identities:
             for repeat in range(job.request.tracklets):
-                stem = f"{person:04d}C{job.camera + 1}T{job.camera * job.request.tracklets + repeat + 1:04d}"
+                number = job.camera * job.request.tracklets + repeat + 1
+                stem = f"{person:04d}C{job.camera + 1}T{number:04d}"
                 home = job.folder / f"bbox_{job.half}" / f"{person:04d}"
                 if not (home / f"{stem}F{job.request.frames:03d}.jpg").exists():
                     rng = np.random.default_rng([job.request.seed, 23, person, job.camera, repeat])

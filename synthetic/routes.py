@@ -39,7 +39,7 @@ class Routes:
         return self.ways[goals, :, row, column], self.distances[goals, row, column]
 
     def walls(self, position: Floats) -> tuple[Floats, Floats]:
-        """Metres to the nearest obstacle (N,), smoothly, and the unit vectors away from it (N, 2)."""
+        """Metres to the nearest obstacle (N,), smoothly, and unit vectors away from it (N, 2)."""
         at = ((position - self.origin) / _CELL).T[::-1]
         gap: Floats = map_coordinates(self.clearance, at, order=1, mode="nearest")
         away = np.stack(
@@ -69,9 +69,7 @@ def routes_of(site: Site, goals: tuple[Spot, ...]) -> Routes:
     cells = [_cell_of(goal, origin, index, site.name) for goal in goals]
     solved = dijkstra(graph, directed=False, indices=cells)
     if not np.isfinite(solved[:, cells]).all():
-        raise SiteError(
-            f"Site {site.name} is cut in two: not every door and spot can be reached from the others."
-        )
+        raise SiteError(f"Site {site.name} is cut in two: not every door and spot can be reached.")
     distances = np.full((len(goals), *free.shape), np.inf)
     distances[:, walkable] = solved
     ways = np.stack([_downhill(_filled(field)) for field in distances])

@@ -59,7 +59,7 @@ class Sensor:
 
 
 def _curve(contrast: float) -> Bytes:
-    """Display value for the square root of light in 0…sqrt(_BRIGHTEST): gamma with a soft shoulder."""
+    """Display value by the square root of light, to sqrt(_BRIGHTEST): gamma, soft shoulder."""
     light = np.linspace(0, math.sqrt(_BRIGHTEST), _STEPS) ** 2
     display = (1.18 * light / (1 + 0.18 * light**1.5)) ** (1 / 2.2)
     display = 0.45 + (np.maximum.accumulate(display) - 0.45) * contrast

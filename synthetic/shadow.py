@@ -1,4 +1,4 @@
-"""Shadows of people on the floor: the soft ones under feet, and the long ones that the sun draws."""
+"""Shadows of people on the floor: soft ones under feet, and long ones drawn by the sun."""
 
 import math
 

@@ -32,7 +32,7 @@ class Transit:
 
 
 def transits_of(truth: Mapping[str, Path], fps: float) -> list[Transit]:
-    """Every change of camera, ordered by time; absences that end in the same camera count as well."""
+    """Every change of camera, by time; absences that end in the same camera count as well."""
     stays: dict[int, list[tuple[float, float, str]]] = defaultdict(list)
     for camera, path in truth.items():
         for person, first, last in _stays(path, fps):

@@ -1,4 +1,4 @@
-"""The truth about a picture, checked on the picture itself: a person is where recolouring them changes it."""
+"""Truth checked on the picture itself: a person is where recolouring them changes it."""
 
 from dataclasses import fields, replace
 
@@ -10,7 +10,7 @@ from synthetic.world import People
 
 CLEAN = Optics(noise=0.0, blur=0.0, vignette=0.0, shutter=0.0)
 TWIN = 100_000
-"""Added to an identity it names the same person in bright clothes; a multiple of 1000, so they move alike."""
+"""Added to an identity: the same person in bright clothes. A multiple of 1000: they move alike."""
 
 
 def painted(look, value):
@@ -88,7 +88,8 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
         there = changed(full, people, person, (left, top, right, bottom))
         full_light = np.quantile(alone[alone > 30], 0.5)
         ys, xs = np.nonzero(alone > 0.12 * full_light)
-        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) + np.array([left, top, left, top])
+        extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+        extent += np.array([left, top, left, top])
         assert np.abs(extent - shown.boxes[row]).max() <= 1, (time, person)
         if len(xs) > 300:
             body = alone > 0.4 * full_light
@@ -99,7 +100,7 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
         checked += 1
     assert checked >= 90
     assert partly >= 8
-    # the picture itself tells half-covered rim pixels only roughly; no bias, and nine in ten within 0.02
+    # the picture tells half-covered rim pixels only roughly: no bias, nine in ten within 0.02
     assert abs(np.mean(errors)) < 0.005
     assert np.quantile(np.abs(errors), 0.9) < 0.02
     assert np.abs(errors).max() < 0.05

@@ -8,7 +8,16 @@ import av
 import numpy as np
 import pytest
 
-from synthetic import Feed, RequestError, SiteRequest, World, generate_site, load, load_site, write_site
+from synthetic import (
+    Feed,
+    RequestError,
+    SiteRequest,
+    World,
+    generate_site,
+    load,
+    load_site,
+    write_site,
+)
 from synthetic.__main__ import main
 from synthetic.render import Renderer
 from synthetic.scene import surroundings_of
@@ -173,9 +182,7 @@ def test_the_malls_halls_overlap_and_its_courts_are_a_walk_away():
                 for name in ("hall-west", "hall-east", court)
                 for t in seen[name].get(person, [])
             )
-            unseen += [
-                b - a for (a, x), (b, y) in pairwise(moments) if x != y
-            ]
+            unseen += [b - a for (a, x), (b, y) in pairwise(moments) if x != y]
         assert not any(set(seen[court].get(k, [])) & set(west[k]) for k in west)
     assert len(unseen) >= 8
     assert 5 < np.median(unseen) < 60
