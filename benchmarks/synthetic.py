@@ -101,17 +101,17 @@ class Realism:
 
 
 def realism(
-    site: str, seed: int, frames: int = 40, least: float = 0.3, sheet: Path | None = None
+    site: str, seed: int, frames: int = 40, cameras: int | None = None, sheet: Path | None = None
 ) -> Realism:
-    """Detect people in `frames` 960×540 pictures of each camera, two seconds apart."""
+    """Detect people in `frames` 960×540 pictures of each camera (or the first ones), 2 s apart."""
     detector = Yolox(data_folder() / "models" / "yolox_nano.onnx")
     described = load_site(site).resized((960, 540))
     result, pictures = Realism(Counter(), Counter(), Counter()), []
-    for camera in described.cameras:
+    for camera in described.cameras[:cameras]:
         feed = Feed(described, camera.name, seed)
         for number in range(frames):
             shown = feed.frame(round(number * 2 * described.fps)).rendered
-            boxes, _ = detector.people(shown.image, least)
+            boxes, _ = detector.people(shown.image)
             match = _count(result, shown, boxes)
             if sheet and number % 10 == 5:
                 pictures.append(_drawn(shown, boxes, match))
@@ -217,12 +217,10 @@ class Difficulty:
 
 
 def difficulty(
-    folder: Path, seed: int = 11, identities: int = 100, processes: int = 1
+    folder: Path, seed: int = 11, identities: int = 100, frames: int = 16, processes: int = 1
 ) -> Difficulty:
-    """Render `identities` × 4 cameras × 16 crops and search every tracklet in the other cameras."""
-    write_reid(
-        ReidRequest(seed, 0, identities, frames=16, tracklets=1, cameras=4), folder, processes
-    )
+    """Render `identities` × 4 cameras × `frames` crops; search every tracklet in other cameras."""
+    write_reid(ReidRequest(seed, 0, identities, frames, tracklets=1, cameras=4), folder, processes)
     tracklets: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in sorted((folder / "bbox_test").glob("*/*.jpg")):
         tracklets[int(path.name[:4]), int(path.name[5])].append(path)

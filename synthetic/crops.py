@@ -121,8 +121,9 @@ def _cuts(
     width, height = renderer.camera.size
     bias = rng.normal(0, 0.02, 4)
     for index, people in enumerate(walk):
-        boxes, shares, ids = renderer.locate(people)
-        row = np.flatnonzero(ids == identity)
+        truth = renderer.locate(people)
+        boxes, shares = truth.boxes, truth.visibility
+        row = np.flatnonzero(truth.ids == identity)
         if not len(row) or shares[row[0]] < _LEAST:
             return
         x0, y0, x1, y1 = boxes[row[0]]

@@ -52,6 +52,15 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class Truth:
+    """Who is in view, without a picture; rows as in `Rendered`."""
+
+    ids: NDArray[np.int64]
+    boxes: Floats32
+    visibility: Floats32
+
+
+@dataclass(frozen=True, slots=True)
 class _Posed:
     """A person ready to be drawn for one pass."""
 
@@ -149,15 +158,13 @@ class Renderer:
         self.camera = replace(self.camera, optics=optics)
         self._sensor = Sensor(self.camera, self._seed)
 
-    def locate(self, people: People) -> tuple[Floats32, Floats32, NDArray[np.int64]]:
-        """Boxes, visibility and identities as `render` gives them, without the picture."""
+    def locate(self, people: People) -> Truth:
+        """Who is where, as `render` tells it, without the picture."""
         inside = self._in_sight(people)
         known = [self._body(int(person)) for person in people.ids[inside]]
         frames = _frames(known, people, inside)
-        ids, boxes, visibility = self._truth(
-            known, pose(frames, _walk(people, inside, frames, np.zeros(1))), people.ids[inside]
-        )
-        return boxes, visibility, ids
+        maps = pose(frames, _walk(people, inside, frames, np.zeros(1)))
+        return Truth(*self._truth(known, maps, people.ids[inside]))
 
     def _in_sight(self, people: People) -> NDArray[np.int64]:
         """Rows of people whose surrounding upright box may touch the frame."""

@@ -82,17 +82,14 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
     eye = np.asarray(camera.position)
     xs, ys = np.meshgrid(np.arange(width), np.arange(height))
     grid = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float64)
+    middle, near, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
     total = np.zeros((width * height, 3))
     steps = (np.arange(samples) + 0.5) / samples
-    for dy in steps:
-        for dx in steps:
-            colour, *_ = _view(
-                eye, camera.rays(grid + np.array([dx, dy])), around, float(seed % 997)
-            )
-            total += np.minimum(colour, 1.6)
-    _, near, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
+    for offset in ((x, y) for y in steps for x in steps) if samples > 1 else ():
+        colour, *_ = _view(eye, camera.rays(grid + np.array(offset)), around, float(seed % 997))
+        total += np.minimum(colour, 1.6) / samples**2
     return Backdrop(
-        colour=(total / samples**2).reshape(height, width, 3).astype(np.float32),
+        colour=(total if samples > 1 else middle).reshape(height, width, 3).astype(np.float32),
         near=near.reshape(height, width).astype(np.float32),
         floor=floor.reshape(height, width, 2).astype(np.float32),
         sunlit=sunlit.reshape(height, width),

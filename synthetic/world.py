@@ -109,16 +109,16 @@ class World:
             self._arrive(np.asarray(place) + self._rng.uniform(-1, 1, 2), 1)
         for _ in range(300):  # half a minute for them to find their feet before anybody looks
             self._step()
-        self._past: deque[tuple[int, People]] = deque([(0, self._snapshot())], maxlen=_KEPT)
+        self._past: deque[tuple[int, People]] = deque([(0, self._snapshot(0))], maxlen=_KEPT)
 
     def _advance(self) -> None:
         self._step()
         tick = self._past[-1][0] + 1
-        self._past.append((tick, self._snapshot()))
+        self._past.append((tick, self._snapshot(tick)))
 
-    def _snapshot(self) -> People:
+    def _snapshot(self, tick: int) -> People:
         return People(
-            time=(self._past[-1][0] + 1) * STEP if hasattr(self, "_past") else 0.0,
+            time=tick * STEP,
             ids=np.array([p.id for p in self._people], dtype=np.int64),
             position=self._position.copy(), velocity=self._velocity.copy(),
             heading=self._heading.copy(),

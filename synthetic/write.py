@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import cv2
 import numpy as np
 
 from synthetic.errors import OutputError, RequestError
@@ -104,16 +105,24 @@ class Video:
             "crf": str(crf),
             "preset": "veryfast",
             "threads": "1",
+            "bf": "0",  # as cameras do; and x264's B-frames differ from run to run at odd heights
             "g": str(max(1, round(2 * fps))),
         }
         self._stream = self._file.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         self._stream.thread_count = 1
+        self._stream.codec_context.time_base = self._tick = 1 / rate
+        self._count = 0
 
     def add(self, image: Image) -> None:
         """Append one picture."""
-        self._file.mux(self._stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        # OpenCV's conversion is the same on every run; swscale's threads are not
+        planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = self._count, self._tick
+        self._count += 1
+        self._file.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Finish the file."""
