@@ -96,20 +96,27 @@ def claim(folder: Path, request: "DataclassInstance", made: str) -> None:
 
 
 class Video:
-    """An H.264 file, written frame by frame; the same pictures give the same file."""
+    """An H.264 file, written frame by frame; the same pictures give the same file.
+
+    Frames are padded to whole macroblocks here and cropped by the stream's header: left to itself,
+    x264 fills the rest of a block with what happens to be in memory, and files differ.
+    """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, crf: int) -> None:
+        width, height = size
+        self._right, self._below = -width % 16, -height % 16
         self._file = av.open(str(path), "w", format="mp4")
         rate = Fraction(fps).limit_denominator(1001)
         options = {
             "crf": str(crf),
             "preset": "veryfast",
             "threads": "1",
-            "bf": "0",  # as cameras do; and x264's B-frames differ from run to run at odd heights
+            "bf": "0",
             "g": str(max(1, round(2 * fps))),
+            "x264-params": f"crop-rect=0,0,{self._right},{self._below}",
         }
         self._stream = self._file.add_stream("libx264", rate=rate, options=options)
-        self._stream.width, self._stream.height = size
+        self._stream.width, self._stream.height = width + self._right, height + self._below
         self._stream.pix_fmt = "yuv420p"
         self._stream.thread_count = 1
         self._stream.codec_context.time_base = self._tick = 1 / rate
@@ -117,8 +124,9 @@ class Video:
 
     def add(self, image: Image) -> None:
         """Append one picture."""
-        # OpenCV's conversion is the same on every run; swscale's threads are not
-        planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        whole = cv2.copyMakeBorder(image, 0, self._below, 0, self._right, cv2.BORDER_REPLICATE)
+        # OpenCV's conversion is the same on every run; swscale's threads may not be
+        planes = cv2.cvtColor(whole, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self._count, self._tick
         self._count += 1
