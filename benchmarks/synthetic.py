@@ -320,7 +320,8 @@ def speed(site: str = "plaza", seed: int = 7) -> Speed:
     per_second = (time.thread_time() - began) / (59 * 60)
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return Speed(
-        len(drawn), float(np.mean(counts)), float(1 / np.median(drawn)), float(1 / np.median(encoded)),
+        len(drawn), float(np.mean(counts)),
+        float(1 / np.median(drawn)), float(1 / np.median(encoded)),
         1000 * per_second, growth,
     )  # fmt: skip
 

@@ -46,6 +46,7 @@ def test_the_same_seed_gives_the_same_truth_and_pixels_on_any_number_of_processe
     for name in ("cam01", "cam02"):
         first, second = (folder / "gt" / f"{name}.txt" for folder in (written, tmp_path))
         assert first.read_bytes() == second.read_bytes()
+        assert (written / f"{name}.mp4").read_bytes() == (tmp_path / f"{name}.mp4").read_bytes()
         pictures = decoded(written / f"{name}.mp4")
         assert pictures.shape == (12, 108, 192, 3)
         np.testing.assert_array_equal(pictures, decoded(tmp_path / f"{name}.mp4"))
