@@ -113,7 +113,8 @@ class Video:
             "threads": "1",
             "bf": "0",  # and no looking ahead: as cameras do, and steadier from run to run
             "g": str(max(1, round(2 * fps))),
-            "x264-params": f"crop-rect=0,0,{self._right},{self._below}:mbtree=0:weightp=0:rc-lookahead=0",
+            "x264-params": f"crop-rect=0,0,{self._right},{self._below}:"
+            "mbtree=0:weightp=0:rc-lookahead=0",
         }
         self._stream = self._file.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height = width + self._right, height + self._below
