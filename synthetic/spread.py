@@ -1,0 +1,91 @@
+"""Jobs over processes, with a bar for each."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import partial
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Job = TypeVar("Job")
+
+
+class Counter(Protocol):
+    """A number that several processes see."""
+
+    value: int
+
+
+class Tally:
+    """Where a job counts what it has done."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+
+    def add(self, count: int = 1) -> None:
+        """Count."""
+        self._counter.value += count
+
+
+def spread(
+    work: Callable[[Job, Tally], None], jobs: Sequence[Job], sizes: Sequence[int],
+    names: Sequence[str], processes: int
+) -> None:  # fmt: skip
+    """Run `work(job, tally)` for every job, `processes` at a time; the first error ends all and is
+    raised here.
+    """
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # a forked child would inherit locks of numba's and x264's threads
+    counters: list[Counter] = [context.Value("q", 0, lock=False) for _ in jobs]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars = [
+            progress.add_task(name, total=size) for name, size in zip(names, sizes, strict=True)
+        ]
+        if processes <= 1 or len(jobs) <= 1:
+            for job, bar in zip(jobs, bars, strict=True):
+                work(job, _BarTally(progress, bar))
+            return
+        start = partial(_inherit, counters)
+        with ProcessPoolExecutor(processes, context, initializer=start) as pool:
+            waiting = {pool.submit(_run, work, job, row) for row, job in enumerate(jobs)}
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                for bar, counter in zip(bars, counters, strict=True):
+                    progress.update(bar, completed=counter.value)
+                for future in done:
+                    if (error := future.exception()) is not None:
+                        pool.shutdown(wait=False, cancel_futures=True)
+                        raise error
+
+
+class _BarTally(Tally):
+    """Counts straight onto a bar of this process."""
+
+    def __init__(self, progress: Progress, bar: object) -> None:
+        self._progress, self._bar = progress, bar
+
+    def add(self, count: int = 1) -> None:
+        self._progress.advance(self._bar, count)  # type: ignore[arg-type]
+
+
+class _Shared:
+    """Counters handed to a worker at its start: shared memory cannot travel with a job."""
+
+    counters: Sequence[Counter] = ()
+
+
+def _inherit(counters: Sequence[Counter]) -> None:
+    _Shared.counters = counters
+
+
+def _run(work: Callable[[Job, Tally], None], job: Job, row: int) -> None:
+    work(job, Tally(_Shared.counters[row]))

@@ -1,0 +1,92 @@
+"""Sets for training, read as their layouts say."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from synthetic.__main__ import main
+from synthetic.detection_set import DetectRequest, write_detect
+from synthetic.reid_set import ReidRequest, write_reid
+
+REID = ReidRequest(seed=2, train=2, test=2, frames=3, tracklets=2, cameras=2, size=(320, 180))
+
+
+@pytest.fixture(scope="module")
+def mars(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mars")
+    return folder, write_reid(REID, folder)
+
+
+@pytest.mark.parametrize("half", ["train", "test"])
+def test_names_and_tables_are_those_of_mars(mars, half):
+    folder, figures = mars
+    names = (folder / "info" / f"{half}_name.txt").read_text().split()
+    table = loadmat(folder / "info" / f"tracks_{half}_info.mat")[f"track_{half}_info"]
+    assert figures[half] == {"identities": 2, "tracklets": len(table), "crops": len(names)}
+    assert len(table) == 8
+    for start, end, person, camera in table.astype(int):
+        for number, name in enumerate(names[start - 1 : end], start=1):
+            found = re.fullmatch(r"(\d{4})C(\d)T(\d{4})F(\d{3})\.jpg", name)
+            assert found, name
+            assert (int(found[1]), int(found[2]), int(found[4])) == (person, camera, number)
+            image = cv2.imread(str(folder / f"bbox_{half}" / found[1] / name))
+            assert image.shape == (256, 128, 3)
+            assert image.std() > 8
+    assert table[-1, 1] == len(names)
+    assert set(table[:, 2]) == ({1, 2} if half == "train" else {3, 4})
+
+
+def test_queries_are_one_tracklet_per_identity_and_camera(mars):
+    folder, _ = mars
+    table = loadmat(folder / "info" / "tracks_test_info.mat")["track_test_info"]
+    queries = loadmat(folder / "info" / "query_IDX.mat")["query_IDX"].ravel().astype(int)
+    chosen = table[queries - 1, 2:]
+    assert len(np.unique(chosen, axis=0)) == len(chosen) == 4
+
+
+def test_a_set_goes_on_where_it_was_and_is_the_same(mars):
+    folder, figures = mars
+    victim = sorted((folder / "bbox_test").glob("*/*F003.jpg"))[0]
+    other = sorted((folder / "bbox_test").glob("*/*F003.jpg"))[-1]
+    content, untouched = victim.read_bytes(), other.stat().st_mtime_ns
+    victim.unlink()
+    assert write_reid(REID, folder) == figures
+    assert victim.read_bytes() == content
+    assert other.stat().st_mtime_ns == untouched
+
+
+def test_detection_sets_have_a_label_for_every_picture(tmp_path):
+    request = DetectRequest(
+        seed=1, images=6, val_share=0.34, size=(320, 180), sites=("generated:2:1",)
+    )
+    assert write_detect(request, tmp_path) == {"train": 4, "val": 2}
+    assert "names:\n  0: person" in (tmp_path / "data.yaml").read_text()
+    boxes = []
+    for path in (tmp_path / "images").glob("*/*.jpg"):
+        assert cv2.imread(str(path)).shape == (180, 320, 3)
+        rows = np.loadtxt(tmp_path / "labels" / path.parent.name / f"{path.stem}.txt", ndmin=2)
+        boxes.append(rows.reshape(-1, 5))
+    rows = np.concatenate(boxes)
+    assert len(rows) >= 6
+    assert (rows[:, 0] == 0).all()
+    corners = np.concatenate(
+        [rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2], axis=1
+    )
+    assert (corners > -1e-5).all()
+    assert (corners < 1 + 1e-5).all()
+    # validation pictures come from cameras that training never saw
+    cameras = [
+        {p.stem.rsplit("_", 1)[0] for p in (tmp_path / "images" / h).iterdir()}
+        for h in ("train", "val")
+    ]
+    assert not cameras[0] & cameras[1]
+
+
+def test_impossible_sets_are_refused(tmp_path, capsys):
+    assert main(["reid", "--test", "0", "--out", str(tmp_path / "a")]) == 2
+    assert main(["reid", "--cameras", "12", "--out", str(tmp_path / "a")]) == 2
+    assert main(["detect", "--images", "1", "--out", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 3
