@@ -49,7 +49,7 @@ class RateLimit:
 
     def admits(self, time: float) -> bool:
         """Whether the picture of that time is wanted."""
-        if time < self._due - self._period / 4:  # cameras' intervals are uneven
+        if time < self._due - min(self._period / 4, 0.015):  # intervals are uneven
             return False
         late = time - self._due > self._period
         self._due = (time if late else self._due) + self._period

@@ -68,11 +68,12 @@ class VideoFeed:
             self.skipped += skipped
             lost += skipped
             self._read += packet.size > 0
-            for frame in self._decode(packet):
-                if frame.is_corrupt:
-                    self.damaged += 1
-                    lost += 1
-                    continue
+            frames = self._decode(packet)
+            whole = [frame for frame in frames or [] if not frame.is_corrupt]
+            broken = 1 if frames is None else len(frames) - len(whole)
+            self.damaged += broken
+            lost += broken
+            for frame in whole:
                 if frame.time is not None:
                     self._length = max(self._length, frame.time + self.interval)
                 yield Picture(frame.time, partial(self._convert, frame), lost)
@@ -83,12 +84,12 @@ class VideoFeed:
     def close(self) -> bool:
         return self._packets.close()
 
-    def _decode(self, packet: "av.Packet[VideoStream]") -> list[VideoFrame]:
+    def _decode(self, packet: "av.Packet[VideoStream]") -> list[VideoFrame] | None:
+        """The frames that this packet completes; None if it cannot be decoded."""
         try:
             return list(packet.decode())
         except av.FFmpegError:
-            self.damaged += 1
-            return []
+            return None
 
     def _convert(self, frame: VideoFrame) -> Image:
         # One thread: with many cameras the cores are busy anyway.

@@ -19,7 +19,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).parent / "rtsp_server.py"
 
 
-def stamped(number: int, width: int, height: int) -> np.ndarray:
+def picture(number: int, width: int, height: int) -> np.ndarray:
     """A grey picture with `number` in its upper part, as 16 black or white squares."""
     image = np.full((height, width, 3), 90, np.uint8)
     side = width // 8
@@ -31,7 +31,7 @@ def stamped(number: int, width: int, height: int) -> np.ndarray:
 
 
 def stamp_of(image: np.ndarray) -> int:
-    """The number in a picture that `stamped` made; fails if it is smeared."""
+    """The number in a picture that `picture` made; fails if it is smeared."""
     side = image.shape[1] // 8
     blocks = image[: 2 * side, : 8 * side].reshape(2, side, 8, side, 3).astype(float)
     inner = blocks[:, side // 4 : -side // 4, :, side // 4 : -side // 4]
@@ -72,7 +72,7 @@ class Films:
                 coder.pix_fmt, coder.time_base = "yuv420p", Fraction(1, fps)
                 coder.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(fps)}
                 for _ in range(frames):
-                    frame = av.VideoFrame.from_ndarray(stamped(number, *size), format="bgr24")
+                    frame = av.VideoFrame.from_ndarray(picture(number, *size), format="bgr24")
                     frame.pts, frame.time_base = number, coder.time_base
                     _mux(container, stream, coder.encode(frame))
                     number += 1
@@ -168,6 +168,12 @@ class Viewer:
         """Whether `more` frames have come from that camera since this call."""
         before = len(self.stamps[camera])
         return lambda: len(self.stamps[camera]) >= before + more
+
+
+@pytest.fixture(scope="session")
+def stamped():
+    """Makes a picture that tells its number."""
+    return picture
 
 
 @pytest.fixture(scope="session")

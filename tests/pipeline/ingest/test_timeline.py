@@ -45,7 +45,7 @@ def test_frames_keep_their_own_distances_however_unevenly_they_arrive(hands):
         last = arrival
         times.append(timeline.time(777.0 + number * 0.04))
     expected = 1_000_000 + 0.04 * np.arange(201)
-    assert np.abs(np.array(times) - expected).max() < 201 * 0.04 * 5e-4 + 1e-6  # the allowed creep
+    assert np.abs(np.array(times) - expected).max() < last * 5e-4 + 1e-6  # the allowed creep
 
 
 def test_a_backlog_at_connecting_is_not_stamped_into_the_future(hands):
@@ -98,7 +98,7 @@ def test_a_camera_whose_clock_drifts_stays_in_step_for_a_week(hands, drift):
         hands.passes(60)
         time = timeline.time(number * 60 * (1 + drift))
         behind.append(hands.wall - time)
-    assert 0 <= min(behind)
+    assert min(behind) >= 0
     assert max(behind) < 0.05
 
 
