@@ -30,7 +30,7 @@ class StartLine:
                 self._origin = self._clock.now()
             self._changed.notify_all()
 
-    def wait(self, patience: float) -> tuple[float, float]:
+    def wait(self, patience: float = 60.0) -> tuple[float, float]:
         """The common start: on the clock, and as capture time. Whoever is out of patience starts all."""
         with self._changed:
             self._changed.wait_for(lambda: self._origin is not None, patience)

@@ -6,9 +6,11 @@ it is told that it is not wanted any more, and ends when the library's own time-
 
 from __future__ import annotations  # av.Packet is generic for type checkers only
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from errno import EIO
 from threading import Condition, Thread
 
 import av
@@ -53,7 +55,7 @@ class PacketReader:
     ) -> None:
         self._address, self._options, self._hardware = address, options, hardware
         self._changed = Condition()
-        self._packets: deque[Packet[VideoStream]] = deque()
+        self._packets: deque[tuple[int, Packet[VideoStream]]] = deque()
         self._wanted = True
         self._over = False
         self._error: str | None = None
@@ -63,8 +65,11 @@ class PacketReader:
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def get(self, patience: float) -> Packet[VideoStream] | None:
-        """The next packet, or None after `patience` seconds. EOFError at the end, FeedError if broken."""
+    def get(self, patience: float) -> tuple[int, Packet[VideoStream]] | None:
+        """The next packet and how many were lost right before it; None after `patience` seconds.
+
+        EOFError at the end, FeedError if the connection broke.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._packets or self._over, patience)
             if self._packets:
@@ -75,12 +80,6 @@ class PacketReader:
             if self._over:
                 raise EOFError
             return None
-
-    def lost(self) -> int:
-        """Packets lost since the last time somebody asked."""
-        with self._changed:
-            lost, self._lost = self._lost, 0
-            return lost
 
     def close(self) -> bool:
         """Says that nothing more is wanted, and whether the thread has ended."""
@@ -93,6 +92,7 @@ class PacketReader:
     def _run(self) -> None:
         container: InputContainer | None = None
         error: str | None = None
+        since = time.monotonic()
         try:
             container = self._open()
             self.promise = _promise(container, self._address)
@@ -100,6 +100,9 @@ class PacketReader:
         except FeedError as problem:
             error = str(problem)
         except Exception as problem:  # whatever it is, the reader must hear of it
+            # The library reports its own time-out as whatever it then stumbles over.
+            late = time.monotonic() - since >= self._options.connect_timeout
+            problem = TimeoutError() if late and self.promise is None else problem
             error = _sentence(self._address, problem, self.promise is not None)
         with self._changed:
             self._error, self._over = error, True
@@ -161,10 +164,11 @@ class PacketReader:
                     self._lost += 1
                     self._skipping = True
                     return self._wanted
-                self._lost += len(self._packets)
+                self._lost += sum(1 + lost for lost, _ in self._packets)
                 self._packets.clear()
                 self._skipping = False
-            self._packets.append(packet)
+            self._packets.append((self._lost, packet))
+            self._lost = 0
             self._changed.notify_all()
             return self._wanted
 
@@ -192,15 +196,17 @@ def _sentence(address: Address, error: Exception, connected: bool) -> str:
             meaning = late if connected else early
             break
     else:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        meaning = f"{'broke off' if connected else 'cannot be opened'}: {address.redact(reason)}"
-    if (
-        address.kind is AddressKind.FILE
-        and isinstance(error, av.InvalidDataError)
-        and not connected
-    ):
-        meaning = "is not a video, or was cut short before its index"
+        meaning = f"{'broke off' if connected else 'cannot be opened'}: {_reason(address, error)}"
+    if address.kind is AddressKind.FILE and isinstance(error, av.InvalidDataError):
+        meaning = "is damaged" if connected else "is not a video, or was cut short before its index"
     return f"{address.display} {meaning}."
+
+
+def _reason(address: Address, error: Exception) -> str:
+    reason = address.redact(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    if isinstance(error, OSError) and error.errno == EIO and address.live:
+        reason += "; check the host name and the network"
+    return reason
 
 
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (

@@ -204,7 +204,7 @@ class CameraReader:
         image = picture.render()  # before its time, so that it is there in time
         if self._started is None:
             self._start_line.arrive()
-            self._started = self._start_line.wait(self._options.connect_timeout)
+            self._started = self._start_line.wait()
         origin, start = self._started
         return start + offset, image if sleep_until(
             origin + offset, self._clock, self._stop

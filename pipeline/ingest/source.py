@@ -174,6 +174,11 @@ class Sources:
 def _opener(
     address: Address, options: IngestOptions, hardware: HWAccel | None, name: str
 ) -> Callable[[], Feed]:
+    if address.kind is AddressKind.SYNTHETIC:
+        # The renderer takes a second to load, which nobody else should wait for.
+        from pipeline.ingest.synthetic import SyntheticFeed, find_synthetic  # noqa: PLC0415
+
+        return partial(SyntheticFeed, *find_synthetic(address))
     if address.kind is AddressKind.FOLDER:
         return partial(FolderFeed, Path(address.location), options.folder_rate)
     return partial(VideoFeed, address, options, hardware, f"camera {name}")

@@ -55,16 +55,16 @@ class VideoFeed:
         lost = 0
         while True:
             try:
-                packet = self._packets.get(_HEARTBEAT)
+                item = self._packets.get(_HEARTBEAT)
             except EOFError:
                 break
             if self._promise is None and self._packets.promise is not None:
                 self._promise = self._packets.promise
                 self._promise.stream.codec_context.thread_count = self._options.decoder_threads
-            if packet is None:
+            if item is None:
                 yield None
                 continue
-            skipped = self._packets.lost()
+            skipped, packet = item
             self.skipped += skipped
             lost += skipped
             self._read += packet.size > 0

@@ -177,6 +177,12 @@ def stamped():
 
 
 @pytest.fixture(scope="session")
+def read_stamp():
+    """Reads the number in a picture that `stamped` made."""
+    return stamp_of
+
+
+@pytest.fixture(scope="session")
 def films(tmp_path_factory):
     return Films(tmp_path_factory.mktemp("films"))
 

@@ -127,6 +127,28 @@ def test_a_camera_that_is_absent_at_the_start_joins_when_it_appears(
     assert sound(viewer, "cam2", 1)
 
 
+def test_a_decoder_that_cannot_keep_up_skips_to_a_key_picture_and_stays_near_the_present(
+    serve, films, impatient, read_stamp
+):
+    film = films.make("rapid.mp4", 500, fps=125)  # a key picture a second
+    address = parse_address(serve({"a": film}).url("a"))
+    feed = VideoFeed(address, impatient, None, "camera slow")
+    behind, begin, number = [], None, -1
+    for picture in feed.pictures():
+        if picture is None:
+            continue
+        number += picture.lost + 1
+        assert read_stamp(picture.render()) == number
+        begin = begin or time.monotonic() - number / 125
+        behind.append(time.monotonic() - begin - number / 125)
+        if number > 400:
+            break
+        time.sleep(0.02)  # this is the slow decoder: 50 a second
+    feed.close()
+    assert feed.skipped > 100
+    assert max(behind) < 64 / 50 + 0.5
+
+
 def test_a_live_address_that_ends_is_a_disconnect(serve, films, run, impatient):
     server = serve({"a": films.make("brief.mp4", 25)})
     sources = opened(server.url("a"), options=impatient)
@@ -227,12 +249,16 @@ def test_everything_stops_at_once_while_a_camera_is_frozen_or_waited_for(
         time.sleep(0.01)
 
 
-def test_no_password_is_ever_told(serve, films, run, impatient, caplog, capfd):
+@pytest.fixture
+def guarded(serve, films):
+    """A server that wants a login."""
+    return serve({"a": films.make("brief.mp4", 25)}, login=("admin", PASSWORD))
+
+
+def test_no_password_is_ever_told(guarded, run, impatient, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    film = films.make("brief.mp4", 25)
-    server = serve({"a": film}, login=("admin", PASSWORD))
-    right = server.url("a", f"admin:{quote(PASSWORD, safe='')}@")
-    wrong = server.url("a", "admin:wr0ng-secret@") + "?token=tok3n-secret"
+    right = guarded.url("a", f"admin:{quote(PASSWORD, safe='')}@")
+    wrong = guarded.url("a", "admin:wr0ng-secret@") + "?token=tok3n-secret"
     gone = "rtsp://admin:g0ne-secret@127.0.0.1:9/x?auth=tok3n-secret"
     with answering(b"HTTP/1.0 200 OK\r\n\r\n") as place:
         rude = f"http://admin:rud3-secret@{place}/x?sig=tok3n-secret"
@@ -252,14 +278,19 @@ def test_no_password_is_ever_told(serve, films, run, impatient, caplog, capfd):
         assert secret not in shown
 
 
-def test_a_defect_in_one_feed_is_told_and_retried_and_the_others_go_on(
-    serve, long_film, run, impatient, caplog, monkeypatch
-):
+@pytest.fixture
+def breaking(monkeypatch):
     monkeypatch.setattr("pipeline.ingest.source.VideoFeed", Breaking)
-    server = serve({"a": long_film})
-    sources = opened("rtsp://admin:hunter22@127.0.0.1:9/bad", server.url("a"), options=impatient)
+
+
+@pytest.mark.usefixtures("breaking")
+def test_a_defect_in_one_feed_is_told_and_retried_and_the_others_go_on(
+    films, run, impatient, caplog
+):
+    film = films.make("short.mp4", 25)
+    sources = opened("rtsp://admin:hunter22@127.0.0.1:9/bad", str(film), options=impatient)
     viewer = run(sources)
-    viewer.watch(viewer.got("cam2", 10), 10)
+    viewer.watch(viewer.got("short", 25), 10)
     health = sources.health()["cam1"]
     assert health.state is CameraState.RETRYING
     assert "ZeroDivisionError" in health.error
