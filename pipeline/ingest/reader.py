@@ -59,6 +59,7 @@ class CameraReader:
         self._limit = RateLimit(options.max_rate)
         self._started: tuple[float, float] | None = None
         self._index = 0
+        self._quiet = False
         self._lock = Lock()  # guards everything below, which health() reads
         self._state = CameraState.CONNECTING
         self._rate = RateMeter()
@@ -115,7 +116,9 @@ class CameraReader:
                 if feed.finite:
                     self._finish(error)
                     return
-                failures = 1 if self._clock.now() - since > policy.settled else failures + 1
+                settled = self._clock.now() - since > policy.settled
+                failures = 1 if settled else failures + 1
+                self._quiet = self._quiet and not settled
                 self._trouble(error or f"{self.address.display} ended the connection.")
                 while not feed.close():  # one that hangs must not be joined by another
                     if self._stop.wait(0.05):
@@ -215,15 +218,16 @@ class CameraReader:
             self._connections += 1
             back = self._state is CameraState.RETRYING
             self._state = CameraState.LIVE
-        if back:
+        if back and not self._quiet:
             _log.info("%s is there again: %s.", self.camera, self.address.display)
+            self._quiet = True  # until it has stayed: one that comes and goes must not fill the log
 
     def _trouble(self, error: str) -> None:
         """Notes why a live camera is away, and logs it once per absence."""
         with self._lock:
             news = self._state is not CameraState.RETRYING
             self._state, self._error = CameraState.RETRYING, error
-        if news:
+        if news and not self._quiet:
             _log.warning("%s is lost, trying again: %s", self.camera, error)
 
     def _finish(self, error: str | None) -> None:
