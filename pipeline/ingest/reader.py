@@ -59,6 +59,7 @@ class CameraReader:
         self._limit = RateLimit(options.max_rate)
         self._started: tuple[float, float] | None = None
         self._index = 0
+        self._live_since = 0.0
         self._quiet = False
         self._lock = Lock()  # guards everything below, which health() reads
         self._state = CameraState.CONNECTING
@@ -108,7 +109,6 @@ class CameraReader:
         policy, failures = self._options.restart, 0
         try:
             while not self._stop.is_set():
-                since = self._clock.now()
                 feed = self._open_feed()
                 error = self._session(feed)
                 if self._stop.is_set():
@@ -116,7 +116,7 @@ class CameraReader:
                 if feed.finite:
                     self._finish(error)
                     return
-                settled = self._clock.now() - since > policy.settled
+                settled = self._clock.now() - self._live_since > policy.settled
                 failures = 1 if settled else failures + 1
                 self._quiet = self._quiet and not settled
                 self._trouble(error or f"{self.address.display} ended the connection.")
@@ -135,6 +135,7 @@ class CameraReader:
         """One connection from beginning to end; what went wrong, if anything did."""
         with self._lock:
             self._feed = feed
+        self._live_since = float("inf")
         self._live_times.reconnected()
         try:
             self._watch(feed)
@@ -214,6 +215,7 @@ class CameraReader:
         ) else None
 
     def _connected(self) -> None:
+        self._live_since = self._clock.now()
         with self._lock:
             self._connections += 1
             back = self._state is CameraState.RETRYING
