@@ -99,6 +99,10 @@ class Sources:
                 reader.over and reader.mailbox.peek() is None for reader in self._readers
             )
 
+    def now(self) -> float:
+        """Now, on the clock of the capture times of live cameras: what their frames' ages are against."""
+        return self._clock.now()
+
     def start(self) -> None:
         for reader in self._readers:
             reader.start()
