@@ -64,16 +64,16 @@ def test_two_runs_over_the_same_films_give_the_same_batches(films, run):
 
 def test_films_in_real_time_take_their_time_and_start_together(films, run):
     sources = opened(
-        films.make("short.mp4", 25), films.make("other.ts", 25), options=IngestOptions(start=500.0)
+        films.make("calm.mp4", 10, fps=10),
+        films.make("other.ts", 10, fps=10),
+        options=IngestOptions(start=500.0),
     )
     viewer = watched(run, sources)
     for name in sources.cameras:
-        assert viewer.stamps[name] == list(range(25))
-        assert viewer.arrivals[name][-1] - viewer.arrivals[name][0] == pytest.approx(
-            24 / 25, abs=0.15
-        )
-        assert viewer.times[name] == pytest.approx(500 + np.arange(25) / 25, abs=1e-3)
-    assert viewer.arrivals["short"][0] == pytest.approx(viewer.arrivals["other"][0], abs=0.1)
+        assert viewer.stamps[name] == list(range(10))
+        assert viewer.arrivals[name][-1] - viewer.arrivals[name][0] == pytest.approx(0.9, abs=0.2)
+        assert viewer.times[name] == pytest.approx(500 + np.arange(10) / 10, abs=1e-3)
+    assert viewer.arrivals["calm"][0] == pytest.approx(viewer.arrivals["other"][0], abs=0.15)
     assert sum(health.drops for health in sources.health().values()) == 0
 
 
@@ -92,7 +92,7 @@ def test_a_slow_consumer_gets_the_newest_frames_and_the_others_are_counted(films
     assert len(indices) + health.drops == 25
     assert indices[-1] == 24
     assert np.all(np.diff(indices) > 0)
-    assert max(ages) < 0.1
+    assert max(ages) < 0.2
 
 
 def test_a_maximum_rate_leaves_frames_out_evenly_and_calls_none_a_drop(films, run):
@@ -156,7 +156,7 @@ def test_what_is_no_video_fails_in_one_line_while_the_others_go_on(
     if content == "cut":
         content = films.make("whole.mkv", 60).read_bytes()[200:9000]
     path.write_bytes(content)
-    sources = opened(path, films.make("short.mp4", 25), options=IngestOptions())
+    sources = opened(path, films.make("short.mp4", 25))
     viewer = watched(run, sources)
     health = sources.health()["bad"]
     assert health.state is CameraState.FAILED
