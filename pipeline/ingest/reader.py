@@ -17,7 +17,7 @@ from pipeline.ingest.pace import RateLimit, StartLine, sleep_until
 from pipeline.ingest.timeline import Clock, FileTimeline, LiveTimeline
 
 _TOO_LATE = 0.5
-"""Seconds after which a frame of a film in real time is left out, so that the film catches up."""
+"""Seconds by which a film in real time may fall behind before frames are left out to catch up."""
 _GRACE = 1.0
 """Seconds that the library gets to report its own time-out before ours speaks."""
 _log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class CameraReader:
         self._file_times = FileTimeline()
         self._limit = RateLimit(options.max_rate)
         self._started: tuple[float, float] | None = None
+        self._catching_up = False
         self._index = 0
         self._live_since = 0.0
         self._quiet = False
@@ -201,18 +202,20 @@ class CameraReader:
             return 0.0, None
         if self._start_line is None:  # as fast as the frames are taken
             return (self._options.start or 0.0) + offset, picture.render()
-        if self._started is not None and self._clock.now() > self._started[0] + offset + _TOO_LATE:
-            with self._lock:
-                self._drops += 1
-            return 0.0, None
+        if self._started is not None:
+            late = self._clock.now() - self._started[0] - offset
+            self._catching_up = late > (0.0 if self._catching_up else _TOO_LATE)
+            if self._catching_up:
+                with self._lock:
+                    self._drops += 1
+                return 0.0, None
         image = picture.render()  # before its time, so that it is there in time
         if self._started is None:
             self._start_line.arrive()
             self._started = self._start_line.wait()
         origin, start = self._started
-        return start + offset, image if sleep_until(
-            origin + offset, self._clock, self._stop
-        ) else None
+        in_time = sleep_until(origin + offset, self._clock, self._stop)
+        return start + offset, image if in_time else None
 
     def _connected(self) -> None:
         self._live_since = self._clock.now()

@@ -13,6 +13,7 @@ from pipeline.errors import FeedError
 from pipeline.ingest import CameraState, IngestOptions, RestartPolicy, parse_address
 from pipeline.ingest.feed import Picture
 from pipeline.ingest.mailbox import Latest
+from pipeline.ingest.pace import StartLine
 from pipeline.ingest.reader import CameraReader
 from pipeline.ingest.timeline import Clock
 
@@ -177,3 +178,51 @@ def test_a_connection_that_hangs_is_not_joined_by_another():
     script.play()
     assert script.opened == 3
     assert script.most_open == 1
+
+
+class SlowFilm:
+    """Ten seconds of film at 25 pictures a second, each of which takes 0.1 s to make."""
+
+    finite = connected = True
+    interval = 0.04
+    damaged = skipped = 0
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.lags: list[float] = []
+
+    def pictures(self) -> Iterator[Picture]:
+        for number in range(250):
+            yield Picture(number * 0.04, lambda due=number * 0.04: self.render(due))
+
+    def render(self, due: float) -> np.ndarray:
+        self.now += 0.1
+        self.lags.append(self.now - due)
+        return IMAGE
+
+    def close(self) -> bool:
+        return True
+
+
+def test_a_film_that_cannot_be_made_in_real_time_leaves_frames_out_and_stays_near_the_present():
+    film, ended = SlowFilm(), Event()
+    clock = Clock(lambda: 5000.0 + film.now, lambda: film.now)
+    reader = CameraReader(
+        "cam1",
+        parse_address("synthetic:mall/cam1"),
+        Latest(Condition()),
+        lambda: film,
+        options=IngestOptions(),
+        clock=clock,
+        start_line=StartLine(1, clock, None),
+        on_end=ended.set,
+    )
+    reader.start()
+    assert ended.wait(10)
+    health = reader.health()
+    assert health.frames == len(film.lags) == pytest.approx(10 / 0.1, abs=5)
+    assert health.frames + health.drops - reader.mailbox.drops == 250
+    assert (
+        max(film.lags) < 0.5 + 0.1 + 0.1
+    )  # the tolerance, this picture, the first before the start
+    assert film.now == pytest.approx(10, abs=0.8)
