@@ -3,6 +3,7 @@
 import logging
 import time
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -126,6 +127,37 @@ def test_a_film_cut_short_gives_its_whole_frames_and_says_so(films, run, tmp_pat
     assert health.state is CameraState.ENDED
     assert says in (health.error or "")  # a .ts does not say how long it should have been
     assert "\n" not in (health.error or "")
+
+
+def test_a_few_frames_missing_at_the_end_are_noticed_too(films, run, tmp_path):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(films.make("whole.mp4", 60).read_bytes()[:-300])
+    sources = opened(path)
+    viewer = watched(run, sources)
+    assert 50 < len(viewer.stamps["cut"]) < 60
+    assert "of 60 frames" in sources.health()["cut"].error
+
+
+def test_a_picture_that_the_decoder_had_to_complete_is_left_out(tmp_path):
+    path = tmp_path / "noise.264"
+    random = np.random.default_rng(6)
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency", "g": "1"})
+        stream.width, stream.height = 160, 120
+        for _ in range(10):
+            image = random.integers(0, 256, (120, 160, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - len(data) // 20])  # half of the last picture is gone
+    sources = opened(path)
+    sources.start()
+    while not sources.finished:
+        sources.wait(1)
+    assert sources.stop()
+    health = sources.health()["noise"]
+    assert (health.frames, health.damaged) == (9, 1)
+    assert "1 damaged frame" in health.error
 
 
 def test_garbage_in_the_middle_of_a_film_costs_no_more_than_its_place(films, run, tmp_path):
