@@ -11,7 +11,6 @@ from threading import Condition
 
 from av.codec.hwaccel import HWAccel
 
-from pipeline.errors import AddressError
 from pipeline.frames import Frame
 from pipeline.ingest.addresses import Address, AddressKind, name_cameras
 from pipeline.ingest.feed import Feed
@@ -180,7 +179,10 @@ def _opener(
     address: Address, options: IngestOptions, hardware: HWAccel | None, name: str
 ) -> Callable[[], Feed]:
     if address.kind is AddressKind.SYNTHETIC:
-        raise AddressError(f"{address.display} cannot be read: there is no renderer here.")
+        # The renderer takes a second to load, which nobody else should wait for.
+        from pipeline.ingest.synthetic import SyntheticFeed, find_synthetic  # noqa: PLC0415
+
+        return partial(SyntheticFeed, *find_synthetic(address))
     if address.kind is AddressKind.FOLDER:
         return partial(FolderFeed, Path(address.location), options.folder_rate)
     return partial(VideoFeed, address, options, hardware, f"camera {name}")
