@@ -1,6 +1,8 @@
 """Everything that can go wrong in the live loop, short of a defect.
 
 PipelineError
+├── AddressError        a camera address is malformed or of a kind that cannot be read
+├── FeedError           a camera or file cannot be opened, fell silent, or is damaged
 ├── DetectorError       a detector's network does not fit its description
 ├── EvaluationError     tracks or truth cannot be read, or do not fit each other
 ├── SettingsError       a site's file or the command line does not say what is needed
@@ -10,6 +12,14 @@ PipelineError
 
 class PipelineError(Exception):
     """Base of all errors of this package. Its text is one sentence fit for a user."""
+
+
+class AddressError(PipelineError):
+    """A camera address is malformed or of a kind that cannot be read. Names no password."""
+
+
+class FeedError(PipelineError):
+    """A camera or file cannot be opened, fell silent, or is damaged. Names no password."""
 
 
 class DetectorError(PipelineError):

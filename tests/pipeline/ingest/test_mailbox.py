@@ -1,0 +1,82 @@
+"""What gets through between a reader and the loop, and what it costs."""
+
+from itertools import pairwise
+from threading import Condition, Thread
+
+import numpy as np
+import pytest
+
+from pipeline.frames import Frame
+from pipeline.ingest.mailbox import Latest, Queue
+
+IMAGE = np.zeros((2, 2, 3), np.uint8)
+
+
+def frame(index: int) -> Frame:
+    return Frame("cam", index, float(index), IMAGE)
+
+
+def test_the_newest_frame_replaces_the_one_before_and_every_loss_is_counted():
+    box = Latest(Condition())
+    for index in range(5):
+        assert box.put(frame(index))
+    assert box.peek().index == box.take().index == 4
+    assert box.take() is None
+    box.put(frame(5))
+    assert box.take().index == 5
+    assert box.drops == 4
+
+
+def test_taken_and_dropped_frames_add_up_under_two_threads():
+    changed = Condition()
+    box = Latest(changed)
+    taken = []
+
+    def consume() -> None:
+        while not taken or taken[-1] != 19_999:
+            with changed:
+                changed.wait_for(box.peek, 5)
+                taken.append(box.take().index)
+
+    consumer = Thread(target=consume)
+    consumer.start()
+    for index in range(20_000):
+        box.put(frame(index))
+    consumer.join()
+    assert all(a < b for a, b in pairwise(taken))
+    assert len(taken) + box.drops == 20_000
+
+
+def test_a_queue_holds_its_reader_back_and_loses_nothing():
+    changed = Condition()
+    box = Queue(changed, 3)
+    most = 0
+    producer = Thread(target=lambda: [box.put(frame(index)) for index in range(2000)])
+    producer.start()
+    taken = []
+    while len(taken) < 2000:
+        with changed:
+            assert changed.wait_for(box.peek, 5)
+            most = max(most, len(box._frames))
+            taken.append(box.take().index)
+    producer.join()
+    assert taken == list(range(2000))
+    assert most <= 3
+    assert box.drops == 0
+
+
+@pytest.mark.parametrize("make", [Latest, lambda changed: Queue(changed, 1)])
+def test_a_closed_mailbox_takes_nothing_more_but_gives_what_it_has(make):
+    box = make(Condition())
+    box.put(frame(0))
+    refused = []
+    waiting = Thread(target=lambda: refused.append(box.put(frame(1))))
+    if isinstance(box, Queue):
+        waiting.start()  # full: it waits, or will find the box closed
+    box.close()
+    if isinstance(box, Queue):
+        waiting.join(5)
+        assert refused == [False]
+    assert not box.put(frame(2))
+    assert box.take().index == 0
+    assert box.take() is None
