@@ -101,7 +101,7 @@ def run(
     )
     identifier = Identifier(IdentifySettings(), store)
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks)
+    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
     warm_up()
     begun = time.time()
     ends = None if options.duration is None else begun + options.duration
@@ -211,7 +211,7 @@ def _summary(
     pool: StreamingReid,
 ) -> dict[str, object]:
     return {
-        "command": " ".join(sys.argv),
+        "command": redact(" ".join(sys.argv)),
         "seconds": wall,
         "cameras": {
             name: asdict(replace(camera, state=camera.state)) | {"mean_fps": camera.frames / wall}
