@@ -7,17 +7,14 @@
     identifier.close()
 
 Read in this order: `identifier` (a tick), `matcher` (who is who), `similarity` and `prior` (what
-counts as evidence), `gallery` (the table behind it all), `store` (the table on disk).
+counts as evidence), `corrections` (what is taken back), `gallery` (the table behind it all), `store`
+(the table on disk), `lookup` (questions to the table).
 """
 
-from pipeline.identify.identifier import (
-    Identifier,
-    IdentifyCounts,
-    IdentifySettings,
-    Match,
-    Person,
-)
+from pipeline.identify.identifier import Identifier, IdentifyCounts
+from pipeline.identify.lookup import Match, Person
 from pipeline.identify.prior import Site, Travel
+from pipeline.identify.settings import IdentifySettings
 from pipeline.identify.similarity import Mapping
 from pipeline.identify.store import GalleryStore
 

@@ -10,6 +10,7 @@ camera's frame time, and an approximate search would begin to pay.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,10 @@ ROW = np.dtype(
         ("local_id", np.int64),
         ("first", np.float64),
         ("last", np.float64),
-        ("since", np.float64),  # when the row's identity was first seen, though that row may be gone
+        (
+            "since",
+            np.float64,
+        ),  # when the row's identity was first seen, though that row may be gone
         ("frames", np.int64),
         ("judged", np.int64),  # frames at the last judgement
         ("confidence", np.float32),
@@ -45,13 +49,15 @@ class Groups:
     """Where in `order` each identity begins."""
     numbers: IntArray
     """(K,) identities, ascending."""
+    sizes: IntArray
+    """(K,) rows of each."""
 
     @classmethod
     def of(cls, identity: IntArray) -> "Groups":
         order = np.argsort(identity, kind="stable")
         order = order[np.searchsorted(identity[order], 1) :]
         numbers, starts = np.unique(identity[order], return_index=True)
-        return cls(order, starts, numbers)
+        return cls(order, starts, numbers, np.diff(starts, append=len(order)))
 
     def maxima(self, values: FloatArray) -> FloatArray:
         """(Q, R) values of rows → (Q, K), the greatest of each identity."""
@@ -59,9 +65,15 @@ class Groups:
             return np.zeros((len(values), 0), np.float32)
         return np.maximum.reduceat(values[:, self.order], self.starts, axis=1)
 
+    def sums(self, values: FloatArray) -> FloatArray:
+        """(Q, R) values of rows → (Q, K), the sum of each identity's."""
+        if not len(self.numbers):
+            return np.zeros((len(values), 0), np.float32)
+        return np.add.reduceat(values[:, self.order], self.starts, axis=1)
+
     def rows(self, chosen: NDArray[np.bool_]) -> IntArray:
         """Rows of the identities that are marked in `chosen` (K,)."""
-        return self.order[np.repeat(chosen, np.diff(self.starts, append=len(self.order)))]
+        return self.order[np.repeat(chosen, self.sizes)]
 
 
 class Gallery:
@@ -134,10 +146,10 @@ class Gallery:
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.sqrt(np.einsum("ij,ij->i", looks, looks))
             sound = np.isfinite(norms) & (norms > 1e-12) & np.isfinite(times)
-        rows = self._rows_for(latest, sound)
-        sound &= rows >= 0
+        places = self._rows_for(latest, sound)
+        sound &= places >= 0
         self.refused += len(latest) - int(sound.sum())
-        rows, table = rows[sound], self._room
+        table, rows = self._room, np.asarray(places[sound], np.int64)
         self._look_room[rows] = looks[sound] / norms[sound, None]
         frames = np.array([u.frames_seen for u in latest], np.int64)[sound]
         confidence = np.array([u.confidence for u in latest], np.float32)[sound]
@@ -150,7 +162,7 @@ class Gallery:
         """Mark tracklets as past; returns the rows of those that were live, in canonical order."""
         found = (self.row(camera, local) for camera, local in sorted(set(tracklets)))
         rows = np.array([row for row in found if row is not None], np.int64)
-        rows = rows[self.table["live"][rows]]
+        rows = rows[np.flatnonzero(self.table["live"][rows])]
         self.table["live"][rows] = False
         return rows
 
@@ -232,10 +244,10 @@ class Gallery:
             table[new] = np.zeros((), ROW)
             table["serial"][new] = self._next_serial + np.arange(len(fresh))
             table["live"][new] = True
-            for row, i in zip(new, fresh, strict=True):
+            for row, i in zip(new.tolist(), fresh, strict=True):
                 update = updates[i]
                 key = (self._camera_index[update.camera], update.local_id)
-                self._row_of[key] = int(row)
+                self._row_of[key] = row
                 table["camera"][row], table["local_id"][row] = key
                 for name in ("first", "last", "since"):
                     table[name][row] = update.time
@@ -253,5 +265,5 @@ class Gallery:
             table[: self._count], looks[: self._count] = self.table, self.looks
             self._room, self._look_room = table, looks
 
-    def _key(self, row: int) -> tuple[int, int]:
+    def _key(self, row: np.integer[Any]) -> tuple[int, int]:
         return int(self._room["camera"][row]), int(self._room["local_id"][row])

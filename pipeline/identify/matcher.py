@@ -37,18 +37,16 @@ class Evidence:
     def toward(self, some: IntArray, identity: IntArray) -> tuple[IntArray, FloatArray]:
         """Scores of `some` of the tracklets for each identity: numbers (K,), ratios (len(some), K).
 
-        An identity looks like whichever of its rows resembles the tracklet most. Where it was, the
-        row that is nearest in time tells, and every row that was there at the same time.
+        Where an identity was, its row that is nearest in time tells, and every row of that time.
         """
         groups = Groups.of(identity)
-        likeness = groups.maxima(self.likeness[some])
+        likeness = resemblance(groups, self.likeness[some])
         if not len(groups.numbers):
             return groups.numbers, likeness
         gap = self.gap[some]
         nearest = -groups.maxima(-gap)
-        sizes = np.diff(groups.starts, append=len(groups.order))
         tells = np.empty(gap.shape, np.bool_)
-        tells[:, groups.order] = gap[:, groups.order] <= np.repeat(nearest, sizes, axis=1)
+        tells[:, groups.order] = gap[:, groups.order] <= np.repeat(nearest, groups.sizes, axis=1)
         tells |= np.isinf(gap)
         place = groups.maxima(np.where(tells, self.place[some], -np.inf).astype(np.float32))
         ban = np.where(self.forbidden[some], -np.inf, 0.0).astype(np.float32)
@@ -60,6 +58,18 @@ class Evidence:
         at = self.at
         score = self.likeness[:, at] + self.place[:, at]
         return np.where(self.forbidden[:, at], -np.inf, score).astype(np.float32)
+
+
+def resemblance(groups: Groups, likeness: FloatArray) -> FloatArray:
+    """Ratios by appearance toward rows (Q, R), -inf for those that do not count → toward identities (Q, K).
+
+    The mean over the rows, not the best row: with many rows, chance finds one that fits. Of k rows the
+    mean has less noise than one has; where every view strays alike, its variance is (1 + 1/k) / 2
+    of that of a pair, by which the evidence grows.
+    """
+    counts = groups.sums(np.isfinite(likeness).astype(np.float32))
+    total = groups.sums(np.where(np.isfinite(likeness), likeness, 0).astype(np.float32))
+    return np.where(counts > 0, total * 2 / (counts + 1), -np.inf).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,7 @@ def weigh(
 ) -> Evidence:
     """Everything that speaks for and against the tracklets in `due`.
 
-    Identities that no time and place could lift over `newcomer` are left out. That loses nothing.
+    Identities that no time and place could lift over `newcomer` are left out.
     """
     table = gallery.table
     likeness = gallery.looks[due] @ gallery.looks.T
@@ -85,7 +95,7 @@ def weigh(
     likeness[np.arange(len(due)), due] = -np.inf  # nobody is evidence for himself
     groups = gallery.groups
     lift = max(prior.site.limit, prior.site.common)
-    in_reach = (groups.maxima(likeness) + lift > newcomer).any(axis=0)
+    in_reach = (resemblance(groups, likeness) + lift > newcomer).any(axis=0)
     in_reach |= np.isin(groups.numbers, table["identity"][due])
     rows = np.union1d(groups.rows(in_reach), due)
     prior.know(gallery.cameras)
@@ -101,6 +111,7 @@ def settle(
     identity: IntArray,
     may_found: NDArray[np.bool_],
     rank: IntArray,
+    *,
     rules: Rules,
     next_number: Callable[[], int],
 ) -> FloatArray:
@@ -141,7 +152,8 @@ def settle(
                     identity[at[here]] = target
                 touched |= {target, mine} - {0}
                 joined = True
-            result[here], undecided[here], decided = value[i], False, True
+            stays = rules.hysteresis if target == mine else 0.0
+            result[here], undecided[here], decided = value[i] - stays, False, True
         if joined:
             continue
 
@@ -183,4 +195,5 @@ def _outbid(
     holder = np.full(scores.shape[1], -1)
     holder[choice[choice >= 0]] = people[choice >= 0]
     taken = (scores[people, wish] > value + 1e-4) & (holder[wish] >= 0)
-    return taken & ~forbidden[people, holder[wish]]
+    answer: NDArray[np.bool_] = taken & ~forbidden[people, holder[wish]]
+    return answer

@@ -42,12 +42,13 @@ class Site:
     """How long people vanish within one camera: hidden or lost for seconds, or gone and back."""
     between: Travel = Travel(60.0, 2.0)
     """Travel between two cameras of which nothing is known: broad."""
-    window: float = 3600.0
-    """Seconds over which people are on the site: the chance that all of this is held against."""
+    window: float = 300.0
+    """Seconds between two appearances of one person anywhere on the site, by and large: the chance
+    that a gap is held against."""
     doubt: float = 0.2
     """Share of returns that follow no pattern at all, so that no absence is ruled out."""
-    limit: float = 6.0
-    """Nats that time and place can add at most. They can take away −log(doubt)."""
+    limit: float = 2.0
+    """Nats that gaps can add at most; they can take away −log(doubt). Little, while they are guessed."""
     common: float = 3.0
     """Nats for being in two cameras at once where those overlap."""
     tolerance: float = 0.5

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -55,16 +55,23 @@ class GalleryStore:
     """
 
     def __init__(
-        self, path: Path, network: str | None = None, *, owner: bool = True, interval: float = 0.5
+        self,
+        path: Path,
+        network: str | None = None,
+        size: int | None = None,
+        *,
+        owner: bool = True,
+        interval: float = 0.5,
     ) -> None:
         self.path = path
         self.failures = 0
         """Times that the disk refused a write. What was refused is kept and tried again."""
-        self.size: int | None = None
+        self.size = size
         """Values per embedding; None in a new file, until `adopt`."""
         self.next_identity = 1
         self._network = network
-        self._lock = threading.RLock()  # the connection and everything below
+        self._disk = threading.RLock()  # the connection; taken before the next one, if both are
+        self._lock = threading.Lock()  # what is waiting for the disk: never held while that works
         self._changes: dict[int, _Record | None] = {}
         self._forgotten: set[int] = set()
         self._seen_request = 0
@@ -90,7 +97,7 @@ class GalleryStore:
 
     def load(self) -> tuple[NDArray[np.void], FloatArray, list[str]]:
         """All tracklets: table (R,) of ROW, embeddings (R, E), and the cameras that the table indexes."""
-        with self._lock, self._reading():
+        with self._disk, self._reading():
             cameras = [c for (c,) in self._db.execute("SELECT DISTINCT camera FROM tracklets")]
             index = {name: i for i, name in enumerate(cameras)}
             names = ", ".join(_COLUMNS)
@@ -107,10 +114,8 @@ class GalleryStore:
         return table, looks.reshape(len(records), size).astype(np.float32), cameras
 
     def adopt(self, size: int) -> None:
-        """Say how long embeddings are, in a file that does not know yet."""
-        with self._lock, self._reading(), self._db:
-            self._db.execute("INSERT INTO network VALUES (?, ?)", (self._network or "", size))
-            self.size = size
+        """Say how long embeddings are, where the file does not know yet."""
+        self.size = size
 
     def put(self, table: NDArray[np.void], looks: FloatArray, cameras: Sequence[str]) -> None:
         """Rows to be written soon, copied here."""
@@ -129,34 +134,33 @@ class GalleryStore:
 
     def reserve(self, next_identity: int) -> None:
         """Make sure that numbers below `next_identity` are never given again. Mostly costs nothing."""
-        with self._lock:
-            self.next_identity = next_identity
-            if next_identity <= self._reserved:
-                return
-            self._reserved = next_identity + _BLOCK
-            try:
-                with self._db:
-                    self._db.execute("UPDATE numbers SET next_identity = ?", (self._reserved,))
-            except sqlite3.Error as error:
-                self._failed(error)
+        self.next_identity = next_identity
+        if next_identity <= self._reserved:
+            return
+        self._reserved = next_identity + _BLOCK
+        try:
+            with self._disk, self._db:
+                self._db.execute("UPDATE numbers SET next_identity = ?", (self._reserved,))
+        except sqlite3.Error as error:
+            self._failed(error)
 
     def forget(self, identity: int) -> bool:
         """Erase an identity from the file, now, and tell a live run to do so. False if unknown."""
-        with self._lock:
-            self._purge({identity})
-            try:
+        try:
+            with self._disk:
                 with self._db:
                     erased = self._db.execute(
                         "DELETE FROM tracklets WHERE identity = ?", (identity,)
                     ).rowcount
                     self._db.execute("INSERT INTO forgotten (identity) VALUES (?)", (identity,))
-                # What was erased must not survive in the log beside the file.
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
-                raise StoreError(
-                    f"identity {identity} could not be erased from {self.path}: {error}"
-                ) from None
-        return erased > 0
+                with self._lock:
+                    waiting = _drop(self._changes, {identity})
+                self._wipe()
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"identity {identity} could not be erased from {self.path}: {error}"
+            ) from None
+        return erased + waiting > 0
 
     def forgotten(self) -> set[int]:
         """Identities that were to be forgotten since the last call, by whichever process."""
@@ -168,20 +172,17 @@ class GalleryStore:
 
     def flush(self) -> None:
         """Write everything now. A failure is counted and logged, not raised: the loop goes on."""
-        with self._lock:
-            changes, self._changes = self._changes, {}
+        with self._disk:
+            with self._lock:
+                changes, self._changes = self._changes, {}
             try:
                 with self._db:
-                    self._listen(changes)
-                    gone = [(serial,) for serial, record in changes.items() if record is None]
-                    self._db.executemany("DELETE FROM tracklets WHERE serial = ?", gone)
-                    marks = ", ".join("?" * (len(_COLUMNS) + 1))
-                    records = [record for record in changes.values() if record is not None]
-                    self._db.executemany(
-                        f"INSERT OR REPLACE INTO tracklets VALUES ({marks})", records
-                    )
+                    self._write(changes)
+                if None in changes.values():
+                    self._wipe()
             except sqlite3.Error as error:
-                self._changes = changes | self._changes
+                with self._lock:
+                    self._changes = changes | self._changes
                 self._failed(error)
 
     def close(self) -> None:
@@ -192,7 +193,7 @@ class GalleryStore:
         if self._writer:
             self._writer.join()
             self.flush()
-        with self._lock:
+        with self._disk:
             if self._writer:
                 with contextlib.suppress(sqlite3.Error), self._db:
                     self._db.execute("UPDATE numbers SET next_identity = ?", (self.next_identity,))
@@ -203,24 +204,39 @@ class GalleryStore:
         while not self._stop.wait(interval):
             self.flush()
 
-    def _listen(self, changes: dict[int, _Record | None]) -> None:
-        """Take note of identities that another process asked to forget."""
+    def _write(self, changes: dict[int, _Record | None]) -> None:
+        """One transaction's worth. Takes note first of what another process asked to forget."""
         query = "SELECT request, identity FROM forgotten WHERE request > ?"
+        if not changes and not self._db.execute(query, (self._seen_request,)).fetchone():
+            return
+        self._db.execute("BEGIN IMMEDIATE")  # so that no request slips in between
         asked = self._db.execute(query, (self._seen_request,)).fetchall()
         if asked:
             self._seen_request = max(request for request, _ in asked)
             identities = {identity for _, identity in asked}
-            self._forgotten |= identities
-            for serial in [s for s, r in changes.items() if r and r[1] in identities]:
-                changes[serial] = None
+            with self._lock:
+                self._forgotten |= identities
+            _drop(changes, identities)
+        if self.size is not None:
+            self._db.execute(
+                "INSERT INTO network SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM network)",
+                (self._network or "", self.size),
+            )
+        gone = [(serial,) for serial, record in changes.items() if record is None]
+        self._db.executemany("DELETE FROM tracklets WHERE serial = ?", gone)
+        marks = ", ".join("?" * (len(_COLUMNS) + 1))
+        records = [record for record in changes.values() if record is not None]
+        self._db.executemany(f"INSERT OR REPLACE INTO tracklets VALUES ({marks})", records)
 
-    def _purge(self, identities: set[int]) -> None:
-        for serial in [s for s, r in self._changes.items() if r and r[1] in identities]:
-            self._changes[serial] = None
+    def _wipe(self) -> None:
+        """What was erased must not survive in the log beside the file."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _failed(self, error: sqlite3.Error) -> None:
         if self.failures == 0:
-            _log.error("identities cannot be saved to %s (%s): going on in memory", self.path, error)
+            _log.error(
+                "identities cannot be saved to %s (%s): going on in memory", self.path, error
+            )
         self.failures += 1
 
     def _open(self) -> sqlite3.Connection:
@@ -244,7 +260,9 @@ class GalleryStore:
         (schema,) = db.execute("PRAGMA user_version").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != _APPLICATION and tables:
-            raise StoreError(f"{self.path} is a database, but not one of identities: choose another")
+            raise StoreError(
+                f"{self.path} is a database, but not one of identities: choose another"
+            )
         if schema > _SCHEMA:
             raise StoreError(
                 f"{self.path} was written by a newer version (schema {schema}, this one knows "
@@ -260,24 +278,29 @@ class GalleryStore:
             )
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise StoreError(f"{self.path} is damaged ({verdict}): restore it or choose another file")
+            raise StoreError(
+                f"{self.path} is damaged ({verdict}): restore it or choose another file"
+            )
         (self.next_identity,) = db.execute("SELECT next_identity FROM numbers").fetchone()
-        (highest,) = db.execute("SELECT coalesce(max(request), 0) FROM forgotten").fetchone()
-        self._seen_request = highest
+        if self._guard:  # nothing is in memory yet, so there is nothing left to forget
+            with db:
+                db.execute("DELETE FROM forgotten")
 
     def _check_network(self, db: sqlite3.Connection) -> None:
         found = db.execute("SELECT name, size FROM network").fetchone()
         if found is None:
             return
-        name, self.size = found
-        if self._network is not None and name != self._network:
+        name, size = found
+        wanted = (self._network or name, self.size or size)
+        if wanted != (name, size):
             raise StoreError(
-                f"{self.path} holds embeddings of the network '{name}', which cannot be compared "
-                f"with those of '{self._network}': choose another file"
+                f"{self.path} holds embeddings of the network '{name}' with {size} values, which "
+                f"cannot be compared with those of '{wanted[0]}' with {wanted[1]}: choose another file"
             )
+        self.size = size
 
     @contextlib.contextmanager
-    def _reading(self):  # type: ignore[no-untyped-def]
+    def _reading(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
@@ -302,3 +325,10 @@ class GalleryStore:
         if self._guard:
             self._guard.close()
             self._guard = None
+
+
+def _drop(changes: dict[int, _Record | None], identities: set[int]) -> int:
+    """Turn waiting rows of some identities into erasures."""
+    serials = [s for s, record in changes.items() if record and record[1] in identities]
+    changes.update(dict.fromkeys(serials))
+    return len(serials)
