@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.frames import IntArray
 from pipeline.identify.gallery import Gallery
-from pipeline.identify.matcher import weigh
+from pipeline.identify.matcher import Evidence
 from pipeline.identify.prior import Prior
 from pipeline.identify.settings import IdentifySettings
 
@@ -40,18 +40,23 @@ def impossible(gallery: Gallery, written: IntArray, prior: Prior) -> IntArray:
 
 
 def merge(
-    gallery: Gallery, due: IntArray, settings: IdentifySettings, prior: Prior, newcomer: float
+    gallery: Gallery,
+    evidence: Evidence,
+    settings: IdentifySettings,
+    prior: Prior,
+    newcomer: float,
 ) -> None:
     """Make one of two identities if a tracklet just judged links them and all their others agree.
 
     A tracklet that is alone in its identity needs none of this: it moves, see `matcher.settle`.
     """
     table, groups = gallery.table, gallery.groups
-    due = due[np.isin(table["identity"][due], groups.numbers[groups.sizes > 1])]
-    if not len(due):
+    due = evidence.rows[evidence.at]
+    some = np.flatnonzero(np.isin(table["identity"][due], groups.numbers[groups.sizes > 1]))
+    if not len(some):
         return
-    evidence = weigh(gallery, due, settings.mapping, prior, newcomer)
-    numbers, scores = evidence.toward(np.arange(len(due)), table["identity"][evidence.rows])
+    due = due[some]
+    numbers, scores = evidence.toward(some, table["identity"][evidence.rows])
     scores[numbers == table["identity"][due][:, None]] = -np.inf
     for i in np.flatnonzero(scores.max(axis=1, initial=-np.inf) > newcomer):  # rare
         one, other = int(table["identity"][due[i]]), int(numbers[scores[i].argmax()])

@@ -132,8 +132,8 @@ class Identifier:
         table, settings = gallery.table, self.settings
         before = table["identity"].copy()
         gallery.assign(unseated, np.zeros(len(unseated), np.int64))
-        rules = Rules(self._newcomer(gallery), settings.hysteresis)
-        evidence = weigh(gallery, due, settings.mapping, self._prior, rules.newcomer)
+        rules = self._rules(gallery)
+        evidence = weigh(gallery, due, settings.mapping, self._prior, rules)
         may_found = table["live"][due] | (table["frames"][due] >= settings.founding_frames)
         may_found |= before[due] > 0
         rank = np.empty(len(due), np.int64)
@@ -143,7 +143,7 @@ class Identifier:
         score = settle(evidence, identity, may_found, rank, rules=rules, next_number=self._number)
         gallery.assign(evidence.rows, identity)
         table["score"][due], table["judged"][due] = score, table["frames"][due]
-        merge(gallery, due, settings, self._prior, self._newcomer(gallery))
+        merge(gallery, evidence, settings, self._prior, rules.newcomer)
         self.counts.judged += len(due)
 
         changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
@@ -164,10 +164,17 @@ class Identifier:
         self.counts.corrected += kinds.count(EventKind.CORRECTED)
         return changed, events
 
-    def _newcomer(self, gallery: Gallery) -> float:
-        """Prior nats of a newcomer against any one of those known."""
+    def _rules(self, gallery: Gallery) -> Rules:
+        groups, last = gallery.groups, gallery.table["last"]
+        recent = groups.order[last[groups.order] > last.max() - self.settings.site.window]
+        about = len(np.unique(gallery.table["identity"][recent]))
+        known = len(groups.numbers)
         odds = self.settings.known / (1 - self.settings.known)
-        return math.log1p(len(gallery.groups.numbers)) - math.log(odds)
+        return Rules(
+            newcomer=math.log1p(known) - math.log(odds),
+            focus=(1 + known) / (1 + about),
+            hysteresis=self.settings.hysteresis,
+        )
 
     def _inherit(self, gallery: Gallery, changed: IntArray) -> None:
         """Rows of an identity remember since when it is known, though earlier rows may be gone."""

@@ -4,6 +4,7 @@
 `settle` turns that into identities. Both are functions of arrays: no clock, no store, no state.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,28 +79,30 @@ class Rules:
 
     newcomer: float
     """Nats that anybody known must beat: the prior odds of a newcomer against one known person."""
+    focus: float
+    """People known for each that is about, see `Prior.weigh`."""
     hysteresis: float
     """Nats by which something else must be better than what was said before."""
 
 
 def weigh(
-    gallery: Gallery, due: IntArray, mapping: Mapping, prior: Prior, newcomer: float
+    gallery: Gallery, due: IntArray, mapping: Mapping, prior: Prior, rules: Rules
 ) -> Evidence:
     """Everything that speaks for and against the tracklets in `due`.
 
-    Identities that no time and place could lift over `newcomer` are left out.
+    Identities that no time and place could lift over a newcomer are left out.
     """
     table = gallery.table
     likeness = gallery.looks[due] @ gallery.looks.T
     likeness = mapping(likeness, table["frames"][due], table["frames"])
     likeness[np.arange(len(due)), due] = -np.inf  # nobody is evidence for himself
     groups = gallery.groups
-    lift = max(prior.site.limit, prior.site.common)
-    in_reach = (resemblance(groups, likeness) + lift > newcomer).any(axis=0)
+    lift = max(prior.site.limit, prior.site.common) + math.log(rules.focus)
+    in_reach = (resemblance(groups, likeness) + lift > rules.newcomer).any(axis=0)
     in_reach |= np.isin(groups.numbers, table["identity"][due])
     rows = np.union1d(groups.rows(in_reach), due)
     prior.know(gallery.cameras)
-    where = prior.weigh(gallery.presence(due), gallery.presence(rows))
+    where = prior.weigh(gallery.presence(due), gallery.presence(rows), rules.focus)
     at = np.searchsorted(rows, due)
     own = np.arange(len(due)), at
     where.gap[own], where.place[own], where.forbidden[own] = np.inf, -np.inf, False

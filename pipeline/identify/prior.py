@@ -117,8 +117,13 @@ class Prior:
                     self._together[index[b], index[a]] = value
         np.fill_diagonal(self._together, -np.inf)  # nobody is in one camera twice at once
 
-    def weigh(self, some: Presence, others: Presence) -> Circumstances:
-        """Compare Q tracklets with R others."""
+    def weigh(self, some: Presence, others: Presence, focus: float = 1.0) -> Circumstances:
+        """Compare Q tracklets with R others.
+
+        `focus` is how many people are known for each that is about. Who returns in a usual time is one
+        of those about; only the doubtful rest is spread over all. So what speaks for a recent person
+        does not fade as the gallery fills up with people of yesterday.
+        """
         after = some.first[:, None] - others.last[None, :]
         before = others.first[None, :] - some.last[:, None]
         gap = np.maximum(after, before).astype(np.float32)
@@ -133,9 +138,9 @@ class Prior:
         z = np.log(seconds / self._median[origin, target]) / spread
         density = np.exp(-0.5 * z * z) / (seconds * spread * math.sqrt(2 * math.pi))
         doubt = self.site.doubt
-        place = np.log((1 - doubt) * density * self.site.window + doubt)
-        together = self._together[origin, target]
-        place = np.where(at_once, together, np.minimum(place, self.site.limit))
+        place = np.log((1 - doubt) * density * self.site.window * focus + doubt)
+        together = self._together[origin, target] + math.log(focus)
+        place = np.where(at_once, together, np.minimum(place, self.site.limit + math.log(focus)))
         return Circumstances(
             gap=np.where(at_once, np.inf, np.maximum(gap, 0)).astype(np.float32),
             place=place.astype(np.float32),

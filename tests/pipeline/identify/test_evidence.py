@@ -114,7 +114,7 @@ def decide(scores, forbidden=None):
         identity,
         np.ones(people, np.bool_),
         np.arange(people),
-        rules=Rules(0.0, 1.0),
+        rules=Rules(newcomer=0.0, focus=1.0, hysteresis=1.0),
         next_number=lambda: next(numbers),
     )
     return identity[known:]

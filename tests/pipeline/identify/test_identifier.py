@@ -138,6 +138,24 @@ def test_a_broken_tracklet_finds_its_own_past_which_looks_alone_would_not():
     assert answers == [1, 2]
 
 
+def test_a_full_gallery_does_not_hide_who_was_here_a_minute_ago():
+    """1000 people of yesterday must not make the one who left just now harder to know again…"""
+    rng = np.random.default_rng(0)
+    crowd = rng.normal(size=(1000, 256)).astype(np.float32)
+    anna, other = np.linalg.qr(rng.normal(size=(256, 2)))[0].T
+    joined = {}
+    for seen in (0.0, 50_000.0):
+        identifier = Identifier(SETTINGS)
+        past = {("a", 10 + i): view(look) for i, look in enumerate(crowd)}
+        feed(identifier, past, frames=range(4, 5), end=list(past))
+        feed(identifier, {("a", 1): view(anna)}, start=seen, end=[("a", 1)])
+        assert len(identifier.list()) == 1001
+        feed(identifier, {("b", 1): view(between(anna, other, 0.75))}, start=50_030.0)
+        joined[seen] = identifier.identity_of("b", 1) == identifier.identity_of("a", 1)
+    # …while among 1000 strangers of a day, as much resemblance is no more than chance.
+    assert joined == {0.0: False, 50_000.0: True}
+
+
 def test_two_identities_that_turn_out_to_be_one_become_the_older():
     identifier = Identifier(SETTINGS)
     feed(identifier, {("a", 1): view(ANNA)}, end=[("a", 1)])
