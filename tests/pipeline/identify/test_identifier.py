@@ -46,7 +46,7 @@ def test_hard_rules_hold_after_every_tick_and_numbers_are_never_given_twice(site
     apart = frozenset((f"cam{a}", f"cam{b}") for a in range(4) for b in range(a))
     # Lookalikes on a busy site: appearance alone would break the rules all the time.
     sim = site.simulate(seed=7, people=16, twins=8, seconds=120, overlap=False, breaks=0.5)
-    identifier = Identifier(IdentifySettings(site=Site(apart=apart), rows_per_identity=100))
+    identifier = Identifier(IdentifySettings(site=Site(apart=apart)))
     spans, known, alone = {}, {}, 0
     highest, seen = 0, set()
     for updates, ended, now in sim.ticks:
@@ -298,3 +298,33 @@ def test_memory_stays_flat_over_200_000_updates_with_churn(capsys):
     warm = len(objects) // 2
     assert max(objects[warm:]) - max(objects[10:warm]) < 500
     assert max(resident[warm:]) - max(resident[10:warm]) < 2e6
+
+
+def test_whatever_comes_in_the_table_agrees_with_the_events_that_went_out():
+    """Jumping clocks, repeated, late and unknown tracklets, rows coming and going all the time."""
+    rng = np.random.default_rng(4)
+    looks = rng.normal(size=(30, 24)).astype(np.float32)
+    identifier = Identifier(IdentifySettings(retention=20, rows=60, rows_per_identity=3))
+    said, frames, live, ids = {}, {}, set(), 0
+    for tick in range(600):
+        now = tick * 0.3 + rng.choice([0, 0, 0, -5, 5])
+        for _ in range(rng.integers(0, 4)):
+            ids += 1
+            live.add((f"cam{rng.integers(3)}", ids))
+        some = [key for key in sorted(live) if rng.random() < 0.8]
+        for key in some:
+            frames[key] = frames.get(key, 0) + 1
+        late = [key for key in sorted(frames) if key not in live and rng.random() < 0.01]
+        updates = [TrackletUpdate(*key, now, looks[key[1] % 30], frames[key], 0.5) for key in some]
+        updates += updates[:3]
+        ended = [key for key in sorted(live) if rng.random() < 0.08]
+        live -= set(ended)
+        for event in identifier.update(updates, [*ended, ("cam0", -1), *ended[:2], *late], now):
+            said[event.camera, event.local_id] = event.identity
+        for key in frames:
+            answer = identifier.identity_of(*key)
+            assert answer is None or answer == said[key]
+        people = identifier.list()
+        assert sum(person.tracklets for person in people) <= 60
+        assert sum(person.live for person in people) <= len(live)
+    assert sum(identifier.identity_of(*key) is not None for key in live) > 0.5 * len(live)
