@@ -6,7 +6,9 @@ PipelineError
 ├── DetectorError       a detector's network does not fit its description
 ├── EvaluationError     tracks or truth cannot be read, or do not fit each other
 ├── SettingsError       a site's file or the command line does not say what is needed
-└── OutputError         the run's folder cannot be written
+├── OutputError         the run's folder cannot be written
+└── IdentifyError       settings or embeddings that identities cannot be made of
+    └── StoreError      the file of identities cannot be opened, or is not for this network
 """
 
 
@@ -36,3 +38,11 @@ class SettingsError(PipelineError):
 
 class OutputError(PipelineError):
     """The folder of a run cannot be made or written."""
+
+
+class IdentifyError(PipelineError):
+    """Settings contradict themselves, or embeddings do not fit those already known."""
+
+
+class StoreError(IdentifyError):
+    """The file of identities is foreign, damaged, newer, in use, or belongs to another network."""

@@ -1,0 +1,239 @@
+"""Identities, tick by tick: what the live loop calls."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from pipeline.frames import EventKind, FloatArray, IdentityEvent, IntArray, TrackletUpdate
+from pipeline.identify.corrections import impossible, merge
+from pipeline.identify.gallery import Gallery
+from pipeline.identify.lookup import Match, Person, find, people
+from pipeline.identify.matcher import Rules, settle, weigh
+from pipeline.identify.prior import Prior
+from pipeline.identify.settings import IdentifySettings
+from pipeline.identify.store import GalleryStore
+
+Events: TypeAlias = list[IdentityEvent]
+
+
+@dataclass(slots=True)
+class IdentifyCounts:
+    """What has happened so far."""
+
+    founded: int = 0
+    joined: int = 0
+    corrected: int = 0
+    judged: int = 0
+    refused: int = 0
+    """Updates that carried no usable embedding."""
+    unsaved: int = 0
+    """Writes that the store could not make."""
+
+
+class Identifier:
+    """Holds the gallery. One owner thread; the store does its writing on its own."""
+
+    def __init__(self, settings: IdentifySettings, store: GalleryStore | None = None) -> None:
+        self.settings = settings
+        self.counts = IdentifyCounts()
+        self._store = store
+        self._prior = Prior(settings.site)
+        self._gallery: Gallery | None = None
+        self._next_identity = 1
+        self._swept = -math.inf
+        if store is not None:
+            self._next_identity = store.next_identity
+            if store.size is not None:
+                self._gallery = Gallery(store.size)
+                self._gallery.restore(*store.load())
+
+    def update(
+        self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]], now: float
+    ) -> Events:
+        """One tick: new evidence and ended tracklets in, what became known out. Order does not matter."""
+        gallery = self._gallery_for(updates)
+        if gallery is None:
+            return []
+        self._forget_asked(gallery)
+        written = gallery.write(updates)
+        past = gallery.end(ended)
+        due, unseated = self._due(gallery, written, past)
+        changed, events = self._judge(gallery, due, unseated, now) if len(due) else (due, [])
+        events += _departures(gallery, past)
+        self._save(gallery, np.unique(np.concatenate([written, past, changed])))
+        self._tidy(gallery, past, changed, now)
+        self.counts.refused = gallery.refused
+        return events
+
+    def identity_of(self, camera: str, local_id: int) -> int | None:
+        """The identity of a tracklet of this run; None while tentative, or once it was forgotten."""
+        row = self._gallery.row(camera, local_id) if self._gallery else None
+        if row is None or self._gallery is None:
+            return None
+        return int(self._gallery.table["identity"][row]) or None
+
+    def find(self, embedding: FloatArray, k: int = 5) -> Sequence[Match]:
+        """The `k` identities that resemble an embedding (E,) most, best first."""
+        return find(self._gallery, embedding, k, self.settings.mapping) if self._gallery else []
+
+    def list(self) -> Sequence[Person]:
+        """Everybody known, in the order of their numbers."""
+        return people(self._gallery) if self._gallery else []
+
+    def forget(self, identity: int) -> bool:
+        """Erase an identity, here and in the store. Somebody still in view becomes somebody new."""
+        rows = np.zeros(0, np.int64)
+        if self._gallery is not None:
+            rows = self._gallery.members([identity])
+            self._gallery.remove(rows)
+        stored = self._store.forget(identity) if self._store else False
+        return stored or len(rows) > 0
+
+    def close(self) -> None:
+        """Write what is not yet written. The store stays open: it belongs to whoever opened it."""
+        if self._store:
+            self._store.flush()
+
+    def _gallery_for(self, updates: Sequence[TrackletUpdate]) -> Gallery | None:
+        if self._gallery is None and updates:
+            size = updates[0].embedding.size
+            self._gallery = Gallery(size)
+            if self._store:
+                self._store.adopt(size)
+        return self._gallery
+
+    def _forget_asked(self, gallery: Gallery) -> None:
+        """Do what another process asked for by way of the store."""
+        asked = self._store.forgotten() if self._store else None
+        if asked and self._store:
+            rows = gallery.members(asked)
+            self._store.delete(gallery.table["serial"][rows])
+            gallery.remove(rows)
+
+    def _due(
+        self, gallery: Gallery, written: IntArray, past: IntArray
+    ) -> tuple[IntArray, IntArray]:
+        """Rows to judge now, and those among them that may not keep the identity they have."""
+        some = gallery.table[written]
+        ripe = np.maximum(self.settings.settled_frames, 2 * some["judged"])
+        due = some["frames"] >= ripe
+        due |= (some["judged"] == 0) & (some["confidence"] >= self.settings.settled_confidence)
+        last_word = past[gallery.table["frames"][past] > gallery.table["judged"][past]]
+        unseated = impossible(gallery, written, self._prior)
+        return np.unique(np.concatenate([written[due], last_word, unseated])), unseated
+
+    def _judge(
+        self, gallery: Gallery, due: IntArray, unseated: IntArray, now: float
+    ) -> tuple[IntArray, Events]:
+        """Give the rows in `due` their identities; returns the rows that changed, and the events."""
+        table, settings = gallery.table, self.settings
+        before = table["identity"].copy()
+        gallery.assign(unseated, np.zeros(len(unseated), np.int64))
+        rules = self._rules(gallery)
+        evidence = weigh(gallery, due, settings.mapping, self._prior, rules)
+        may_found = table["live"][due] | (table["frames"][due] >= settings.founding_frames)
+        may_found |= before[due] > 0
+        rank = np.empty(len(due), np.int64)
+        rank[np.lexsort((table["serial"][due], -table["frames"][due]))] = np.arange(len(due))
+        identity = table["identity"][evidence.rows]
+        first_new = self._next_identity
+        score = settle(evidence, identity, may_found, rank, rules=rules, next_number=self._number)
+        gallery.assign(evidence.rows, identity)
+        table["score"][due], table["judged"][due] = score, table["frames"][due]
+        merge(gallery, evidence, settings, self._prior, rules.newcomer)
+        self.counts.judged += len(due)
+
+        changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
+        self._inherit(gallery, changed)
+        changed = changed[np.lexsort((table["serial"][changed], -table["frames"][changed]))]
+        founded: set[int] = set()
+        events = []
+        for row in changed:
+            number, old = int(table["identity"][row]), int(before[row])
+            kind = EventKind.CORRECTED if old else EventKind.JOINED
+            if not old and number >= first_new and number not in founded:
+                kind = EventKind.FOUNDED
+            founded.add(number)
+            events.append(_event(gallery, row, kind, now, old or None))
+        kinds = [event.kind for event in events]
+        self.counts.founded += kinds.count(EventKind.FOUNDED)
+        self.counts.joined += kinds.count(EventKind.JOINED)
+        self.counts.corrected += kinds.count(EventKind.CORRECTED)
+        return changed, events
+
+    def _rules(self, gallery: Gallery) -> Rules:
+        groups, last = gallery.groups, gallery.table["last"]
+        recent = groups.order[last[groups.order] > last.max() - self.settings.site.window]
+        about = len(np.unique(gallery.table["identity"][recent]))
+        known = len(groups.numbers)
+        odds = self.settings.known / (1 - self.settings.known)
+        return Rules(
+            newcomer=math.log1p(known) - math.log(odds),
+            focus=(1 + known) / (1 + about),
+            hysteresis=self.settings.hysteresis,
+        )
+
+    def _inherit(self, gallery: Gallery, changed: IntArray) -> None:
+        """Rows of an identity remember since when it is known, though earlier rows may be gone."""
+        since = gallery.table["since"]
+        since[changed] = np.minimum(since[changed], gallery.table["first"][changed])
+        for number in np.unique(gallery.table["identity"][changed]):
+            rows = gallery.members([number])
+            since[rows] = since[rows].min()
+
+    def _number(self) -> int:
+        number = self._next_identity
+        self._next_identity += 1
+        if self._store:
+            self._store.reserve(self._next_identity)
+        return number
+
+    def _save(self, gallery: Gallery, rows: IntArray) -> None:
+        if self._store:
+            rows = rows[gallery.table["identity"][rows] > 0]
+            self._store.put(gallery.table[rows], gallery.looks[rows], gallery.cameras)
+            self.counts.unsaved = self._store.failures
+
+    def _tidy(self, gallery: Gallery, past: IntArray, changed: IntArray, now: float) -> None:
+        """Keep every table bounded: what ended unidentified, what is superfluous, what is old."""
+        table, settings = gallery.table, self.settings
+        gone = [past[table["identity"][past] == 0]]
+        touched = np.unique(table["identity"][np.concatenate([past, changed])])
+        full = gallery.groups.numbers[gallery.groups.sizes > settings.rows_per_identity]
+        gone += [
+            gallery.surplus(int(number), settings.rows_per_identity)
+            for number in np.intersect1d(touched[touched > 0], full)
+        ]
+        if not self._swept <= now < self._swept + min(60.0, settings.retention / 10):
+            self._swept = now
+            gone.append(np.flatnonzero(table["last"] < now - settings.retention))
+        surplus = len(gallery) - settings.rows
+        if surplus > 0:  # an eighth at once, so that this happens rarely
+            oldest = np.lexsort((table["last"], table["live"]))
+            gone.append(oldest[: surplus + settings.rows // 8])
+        rows = np.unique(np.concatenate(gone))
+        if len(rows):
+            if self._store:
+                self._store.delete(table["serial"][rows])
+            gallery.remove(rows)
+
+
+def _event(
+    gallery: Gallery, row: np.int64, kind: EventKind, time: float, previous: int | None = None
+) -> IdentityEvent:
+    entry = gallery.table[row]
+    camera = gallery.cameras[entry["camera"]]
+    identity, local, score = int(entry["identity"]), int(entry["local_id"]), float(entry["score"])
+    return IdentityEvent(kind, identity, camera, local, time, score, previous)
+
+
+def _departures(gallery: Gallery, past: IntArray) -> Events:
+    """Identities that left a camera with a tracklet that ended."""
+    return [
+        _event(gallery, row, EventKind.LEFT, float(gallery.table["last"][row]))
+        for row in past
+        if gallery.table["identity"][row] > 0
+    ]

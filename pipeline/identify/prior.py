@@ -1,0 +1,148 @@
+"""What time and place say about two tracklets being one person, before anybody looks at them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import IdentifyError
+from pipeline.frames import FloatArray
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """Seconds from leaving one camera's view until entering another's: log-normal."""
+
+    median: float
+    spread: float
+    """Standard deviation of the logarithm: 0.5 is a corridor, 2 is anybody's guess."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.median < math.inf and 0 < self.spread < math.inf):
+            raise IdentifyError(
+                f"travel times need a median and a spread above 0 seconds, not {self}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is known of the cameras. Empty, it is a site of which nothing is known."""
+
+    overlapping: frozenset[Pair] = frozenset()
+    """Cameras that see common ground, in either order."""
+    apart: frozenset[Pair] = frozenset()
+    """Cameras that see none, in either order. A pair in neither set may or may not."""
+    travel: Mapping[Pair, Travel] = field(default_factory=dict)
+    """From camera, to camera."""
+    within: Travel = Travel(5.0, 1.8)
+    """How long people vanish within one camera: hidden or lost for seconds, or gone and back."""
+    between: Travel = Travel(60.0, 2.0)
+    """Travel between two cameras of which nothing is known: broad."""
+    window: float = 300.0
+    """Seconds between two appearances of one person anywhere on the site, by and large: the chance
+    that a gap is held against."""
+    doubt: float = 0.2
+    """Share of returns that follow no pattern at all, so that no absence is ruled out."""
+    limit: float = 2.0
+    """Nats that gaps can add at most; they can take away −log(doubt). Little, while they are guessed."""
+    common: float = 3.0
+    """Nats for being in two cameras at once where those overlap."""
+    tolerance: float = 0.5
+    """Seconds that clocks and trackers may be wrong by."""
+
+    def __post_init__(self) -> None:
+        both = {frozenset(p) for p in self.overlapping} & {frozenset(p) for p in self.apart}
+        if both:
+            names = " and ".join(sorted(min(both, key=sorted)))
+            raise IdentifyError(f"cameras {names} are said both to overlap and to be apart")
+        if not (self.window > 0 and 0 < self.doubt < 1 and self.limit > 0 and self.tolerance >= 0):
+            raise IdentifyError("a site needs window > 0, 0 < doubt < 1, limit > 0, tolerance ≥ 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Where and when N tracklets were: arrays of one length."""
+
+    camera: NDArray[np.int32]
+    first: NDArray[np.float64]
+    last: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Time and place of Q tracklets against R others, each array (Q, R)."""
+
+    gap: FloatArray
+    """Seconds between the end of one and the start of the other; infinite if both were there at once."""
+    place: FloatArray
+    """Log-likelihood ratio that it is one person, against chance."""
+    forbidden: NDArray[np.bool_]
+    """One person cannot be both."""
+
+
+class Prior:
+    """A site, laid out as tables by camera index."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._cameras = 0
+        self.know(())
+
+    def know(self, cameras: Sequence[str]) -> None:
+        """Learn the names behind the camera indices. Cheap unless some are new."""
+        if len(cameras) == self._cameras > 0:
+            return
+        site, count = self.site, len(cameras)
+        self._cameras = count
+        self._median = np.full((count, count), site.between.median, np.float32)
+        self._spread = np.full((count, count), site.between.spread, np.float32)
+        self._together = np.zeros((count, count), np.float32)
+        index = {name: i for i, name in enumerate(cameras)}
+        for (a, b), travel in site.travel.items():
+            if a in index and b in index:
+                self._median[index[a], index[b]] = travel.median
+                self._spread[index[a], index[b]] = travel.spread
+        for i in range(count):  # cameras, not people
+            name = cameras[i]
+            travel = site.travel.get((name, name), site.within)
+            self._median[i, i], self._spread[i, i] = travel.median, travel.spread
+        for pairs, value in ((site.overlapping, site.common), (site.apart, -np.inf)):
+            for a, b in pairs:
+                if a in index and b in index:
+                    self._together[index[a], index[b]] = value
+                    self._together[index[b], index[a]] = value
+        np.fill_diagonal(self._together, -np.inf)  # nobody is in one camera twice at once
+
+    def weigh(self, some: Presence, others: Presence, focus: float = 1.0) -> Circumstances:
+        """Compare Q tracklets with R others.
+
+        `focus` is how many people are known for each that is about. Who returns in a usual time is one
+        of those about; only the doubtful rest is spread over all. So what speaks for a recent person
+        does not fade as the gallery fills up with people of yesterday.
+        """
+        after = some.first[:, None] - others.last[None, :]
+        before = others.first[None, :] - some.last[:, None]
+        gap = np.maximum(after, before).astype(np.float32)
+        at_once = gap < -self.site.tolerance
+        came_after = after >= before
+        ours, theirs = some.camera[:, None], others.camera[None, :]
+        origin = np.where(came_after, theirs, ours)
+        target = np.where(came_after, ours, theirs)
+
+        seconds = np.maximum(gap, 0.2)  # below that, clocks decide and not people
+        spread = self._spread[origin, target]
+        z = np.log(seconds / self._median[origin, target]) / spread
+        density = np.exp(-0.5 * z * z) / (seconds * spread * math.sqrt(2 * math.pi))
+        doubt = self.site.doubt
+        place = np.log((1 - doubt) * density * self.site.window * focus + doubt)
+        together = self._together[origin, target] + math.log(focus)
+        place = np.where(at_once, together, np.minimum(place, self.site.limit + math.log(focus)))
+        return Circumstances(
+            gap=np.where(at_once, np.inf, np.maximum(gap, 0)).astype(np.float32),
+            place=place.astype(np.float32),
+            forbidden=at_once & np.isneginf(together),
+        )

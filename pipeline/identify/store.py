@@ -1,0 +1,334 @@
+"""The gallery on disk: one SQLite file, written behind the live loop's back.
+
+A writer thread commits twice a second what changed since, so that kill -9 loses less than a second.
+Numbers of identities are reserved in blocks before they are given out: one that was ever published
+is not given again, even if the second in which that happened is lost. There are no pictures in it.
+"""
+
+import contextlib
+import fcntl
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StoreError
+from pipeline.frames import FloatArray, IntArray
+from pipeline.identify.gallery import ROW
+
+_log = logging.getLogger(__name__)
+
+_APPLICATION = 0x7468726C  # "thrl", in the file's header
+_SCHEMA = 1
+_BLOCK = 256
+_TABLES = """
+CREATE TABLE network (name TEXT NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE numbers (next_identity INTEGER NOT NULL);
+CREATE TABLE tracklets (
+    serial INTEGER PRIMARY KEY, identity INTEGER NOT NULL, camera TEXT NOT NULL,
+    local_id INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, since REAL NOT NULL,
+    frames INTEGER NOT NULL, judged INTEGER NOT NULL, confidence REAL NOT NULL, score REAL NOT NULL,
+    embedding BLOB NOT NULL
+);
+CREATE INDEX tracklets_of_identity ON tracklets (identity);
+CREATE TABLE forgotten (request INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL);
+INSERT INTO numbers VALUES (1);
+"""
+_COLUMNS = (
+    "serial", "identity", "camera", "local_id", "first", "last", "since", "frames", "judged",
+    "confidence", "score",
+)  # fmt: skip
+
+_Record = tuple[object, ...]
+
+
+class GalleryStore:
+    """An open file of identities.
+
+    `owner=True` is the live run: one at a time, with a writer thread. Otherwise it is a visit, by
+    `list`, `find` or `forget`, which may happen beside a live run: that run forgets within a second.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        network: str | None = None,
+        size: int | None = None,
+        *,
+        owner: bool = True,
+        interval: float = 0.5,
+    ) -> None:
+        self.path = path
+        self.failures = 0
+        """Times that the disk refused a write. What was refused is kept and tried again."""
+        self.size = size
+        """Values per embedding; None in a new file, until `adopt`."""
+        self.next_identity = 1
+        self._network = network
+        self._disk = threading.RLock()  # the connection; taken before the next one, if both are
+        self._lock = threading.Lock()  # what is waiting for the disk: never held while that works
+        self._changes: dict[int, _Record | None] = {}
+        self._forgotten: set[int] = set()
+        self._seen_request = 0
+        self._reserved = 0
+        self._stop = threading.Event()
+        self._guard: IO[str] | None = None
+        self._writer: threading.Thread | None = None
+        if not owner and not path.is_file():
+            raise StoreError(f"there are no identities at {path}")
+        if owner:
+            self._claim()
+        try:
+            self._db = self._open()
+        except BaseException:
+            self._release()
+            raise
+        self._reserved = self.next_identity
+        if owner:
+            self._writer = threading.Thread(
+                target=self._write_behind, args=(interval,), name="identity-store", daemon=True
+            )
+            self._writer.start()
+
+    def load(self) -> tuple[NDArray[np.void], FloatArray, list[str]]:
+        """All tracklets: table (R,) of ROW, embeddings (R, E), and the cameras that the table indexes."""
+        with self._disk, self._reading():
+            cameras = [c for (c,) in self._db.execute("SELECT DISTINCT camera FROM tracklets")]
+            index = {name: i for i, name in enumerate(cameras)}
+            names = ", ".join(_COLUMNS)
+            rows = self._db.execute(f"SELECT {names}, embedding FROM tracklets ORDER BY serial")
+            records = rows.fetchall()
+        table = np.zeros(len(records), ROW)
+        size = self.size or 0
+        if any(len(record[-1]) != 4 * size for record in records):
+            raise StoreError(f"{self.path} is damaged: an embedding is cut short")
+        for i, name in enumerate(_COLUMNS):
+            column = [record[i] for record in records]
+            table[name] = [index[c] for c in column] if name == "camera" else column
+        looks = np.frombuffer(b"".join(record[-1] for record in records), "<f4")
+        return table, looks.reshape(len(records), size).astype(np.float32), cameras
+
+    def adopt(self, size: int) -> None:
+        """Say how long embeddings are, where the file does not know yet."""
+        self.size = size
+
+    def put(self, table: NDArray[np.void], looks: FloatArray, cameras: Sequence[str]) -> None:
+        """Rows to be written soon, copied here."""
+        if not len(table):
+            return
+        columns = [table[name].tolist() for name in _COLUMNS]
+        columns[2] = [cameras[i] for i in columns[2]]
+        blobs = [look.tobytes() for look in looks.astype("<f4", copy=False)]
+        with self._lock:
+            self._changes.update(zip(columns[0], zip(*columns, blobs, strict=True), strict=True))
+
+    def delete(self, serials: IntArray) -> None:
+        """Rows to be erased soon."""
+        with self._lock:
+            self._changes.update(dict.fromkeys(serials.tolist()))
+
+    def reserve(self, next_identity: int) -> None:
+        """Make sure that numbers below `next_identity` are never given again. Mostly costs nothing."""
+        self.next_identity = next_identity
+        if next_identity <= self._reserved:
+            return
+        self._reserved = next_identity + _BLOCK
+        try:
+            with self._disk, self._db:
+                self._db.execute("UPDATE numbers SET next_identity = ?", (self._reserved,))
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def forget(self, identity: int) -> bool:
+        """Erase an identity from the file, now, and tell a live run to do so. False if unknown."""
+        try:
+            with self._disk:
+                with self._db:
+                    erased = self._db.execute(
+                        "DELETE FROM tracklets WHERE identity = ?", (identity,)
+                    ).rowcount
+                    self._db.execute("INSERT INTO forgotten (identity) VALUES (?)", (identity,))
+                with self._lock:
+                    waiting = _drop(self._changes, {identity})
+                self._wipe()
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"identity {identity} could not be erased from {self.path}: {error}"
+            ) from None
+        return erased + waiting > 0
+
+    def forgotten(self) -> set[int]:
+        """Identities that were to be forgotten since the last call, by whichever process."""
+        if not self._forgotten:
+            return set()
+        with self._lock:
+            answer, self._forgotten = self._forgotten, set()
+        return answer
+
+    def flush(self) -> None:
+        """Write everything now. A failure is counted and logged, not raised: the loop goes on."""
+        with self._disk:
+            with self._lock:
+                changes, self._changes = self._changes, {}
+            try:
+                with self._db:
+                    self._write(changes)
+                if None in changes.values():
+                    self._wipe()
+            except sqlite3.Error as error:
+                with self._lock:
+                    self._changes = changes | self._changes
+                self._failed(error)
+
+    def close(self) -> None:
+        """Write, and give the file back. Safe to call twice."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        if self._writer:
+            self._writer.join()
+            self.flush()
+        with self._disk:
+            if self._writer:
+                with contextlib.suppress(sqlite3.Error), self._db:
+                    self._db.execute("UPDATE numbers SET next_identity = ?", (self.next_identity,))
+            self._db.close()
+            self._release()
+
+    def _write_behind(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            self.flush()
+
+    def _write(self, changes: dict[int, _Record | None]) -> None:
+        """One transaction's worth. Takes note first of what another process asked to forget."""
+        query = "SELECT request, identity FROM forgotten WHERE request > ?"
+        if not changes and not self._db.execute(query, (self._seen_request,)).fetchone():
+            return
+        self._db.execute("BEGIN IMMEDIATE")  # so that no request slips in between
+        asked = self._db.execute(query, (self._seen_request,)).fetchall()
+        if asked:
+            self._seen_request = max(request for request, _ in asked)
+            identities = {identity for _, identity in asked}
+            with self._lock:
+                self._forgotten |= identities
+            _drop(changes, identities)
+        if self.size is not None:
+            self._db.execute(
+                "INSERT INTO network SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM network)",
+                (self._network or "", self.size),
+            )
+        gone = [(serial,) for serial, record in changes.items() if record is None]
+        self._db.executemany("DELETE FROM tracklets WHERE serial = ?", gone)
+        marks = ", ".join("?" * (len(_COLUMNS) + 1))
+        records = [record for record in changes.values() if record is not None]
+        self._db.executemany(f"INSERT OR REPLACE INTO tracklets VALUES ({marks})", records)
+
+    def _wipe(self) -> None:
+        """What was erased must not survive in the log beside the file."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        if self.failures == 0:
+            _log.error(
+                "identities cannot be saved to %s (%s): going on in memory", self.path, error
+            )
+        self.failures += 1
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(self.path, check_same_thread=False, timeout=5.0)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{self.path} cannot be opened: {error}") from None
+        self._db = db
+        try:
+            with self._reading():
+                self._check_file(db)
+            self._check_network(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _check_file(self, db: sqlite3.Connection) -> None:
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (schema,) = db.execute("PRAGMA user_version").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != _APPLICATION and tables:
+            raise StoreError(
+                f"{self.path} is a database, but not one of identities: choose another"
+            )
+        if schema > _SCHEMA:
+            raise StoreError(
+                f"{self.path} was written by a newer version (schema {schema}, this one knows "
+                f"{_SCHEMA}): update, or choose another file"
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA secure_delete = ON")
+        if not tables:
+            db.executescript(
+                f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA};"
+                f"{_TABLES} COMMIT;"
+            )
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StoreError(
+                f"{self.path} is damaged ({verdict}): restore it or choose another file"
+            )
+        (self.next_identity,) = db.execute("SELECT next_identity FROM numbers").fetchone()
+        if self._guard:  # nothing is in memory yet, so there is nothing left to forget
+            with db:
+                db.execute("DELETE FROM forgotten")
+
+    def _check_network(self, db: sqlite3.Connection) -> None:
+        found = db.execute("SELECT name, size FROM network").fetchone()
+        if found is None:
+            return
+        name, size = found
+        wanted = (self._network or name, self.size or size)
+        if wanted != (name, size):
+            raise StoreError(
+                f"{self.path} holds embeddings of the network '{name}' with {size} values, which "
+                f"cannot be compared with those of '{wanted[0]}' with {wanted[1]}: choose another file"
+            )
+        self.size = size
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path} is not a file of identities, or is damaged: {error}"
+            ) from None
+
+    def _claim(self) -> None:
+        """Be the only owner. The kernel takes the claim back when the process dies, however it dies."""
+        path = self.path.with_name(self.path.name + ".owner")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._guard = path.open("w")
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise StoreError(f"{self.path} is in use by another live run") from None
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be opened: {error}") from None
+
+    def _release(self) -> None:
+        if self._guard:
+            self._guard.close()
+            self._guard = None
+
+
+def _drop(changes: dict[int, _Record | None], identities: set[int]) -> int:
+    """Turn waiting rows of some identities into erasures."""
+    serials = [s for s, record in changes.items() if record and record[1] in identities]
+    changes.update(dict.fromkeys(serials))
+    return len(serials)

@@ -1,0 +1,147 @@
+"""Similarity, time and place, and the joint decision, against independent arithmetic."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy.stats import lognorm, norm
+
+from pipeline.errors import IdentifyError
+from pipeline.identify import Mapping, Site, Travel
+from pipeline.identify.matcher import Evidence, Rules, settle
+from pipeline.identify.prior import Presence, Prior
+
+MANY = np.array([10**9])
+
+
+def test_a_cosine_says_what_two_normal_distributions_say():
+    cosines = np.linspace(0.2, 0.8, 13, dtype=np.float32)
+    expected = norm.logpdf(cosines, 0.7, 0.12) - norm.logpdf(cosines, 0.3, 0.12)
+    mapping = Mapping(even=0.5, slope=0.4 / 0.12**2)
+    got = mapping(cosines[None].copy(), MANY, np.repeat(MANY, 13))[0]
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    # One frame adds as much noise as there is without: both embeddings of one frame treble the variance.
+    blurred = mapping(cosines[None].copy(), np.array([1]), np.ones(13, np.int64))[0]
+    np.testing.assert_allclose(blurred, expected / 3, atol=1e-3)
+
+
+def test_no_cosine_is_proof():
+    assert Mapping(slope=1000, limit=7)(
+        np.array([[1.0, -1.0]], np.float32), MANY, MANY
+    ).tolist() == [[7, -7]]
+
+
+def presence(*rows):
+    camera, first, last = zip(*rows, strict=True)
+    return Presence(np.array(camera, np.int32), np.array(first, float), np.array(last, float))
+
+
+def test_a_gap_is_weighed_by_the_travel_time_of_its_pair():
+    site = Site(travel={("a", "b"): Travel(20.0, 0.5)}, window=600, doubt=0.1, limit=50)
+    prior = Prior(site)
+    prior.know(["a", "b"])
+    for gap in (2.0, 20.0, 90.0):
+        b_after_a = prior.weigh(presence((1, 100 + gap, 105 + gap)), presence((0, 50, 100)))
+        expected = np.log(0.9 * lognorm.pdf(gap, 0.5, scale=20.0) * 600 + 0.1)
+        assert b_after_a.place[0, 0] == pytest.approx(expected, abs=1e-3)
+        assert b_after_a.gap[0, 0] == pytest.approx(gap)
+        # Asked the other way round, it is the same journey.
+        same = prior.weigh(presence((0, 50, 100)), presence((1, 100 + gap, 105 + gap)))
+        assert same.place[0, 0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_time_and_place_that_are_not_known_say_little():
+    site = Site()
+    prior = Prior(site)
+    prior.know(["a", "b"])
+    gaps = np.geomspace(0.5, 1e6, 60)
+    others = presence(*[(i % 2, -10 - gap, -gap) for i, gap in enumerate(gaps)])
+    place = prior.weigh(presence((0, 0, 5)), others).place
+    assert place.max() <= 2.0
+    assert place.min() >= np.log(0.2) - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("camera", "first", "last", "forbidden"),
+    [
+        ("a", 5.0, 8.0, True),  # within
+        ("a", 9.0, 12.0, True),  # a second of overlap
+        ("a", 9.8, 12.0, False),  # less than clocks and trackers may be wrong by
+        ("a", 10.5, 12.0, False),
+        ("overlaps", 5.0, 8.0, False),
+        ("apart", 5.0, 8.0, True),
+        ("apart", 9.8, 12.0, False),
+        ("unknown", 5.0, 8.0, False),
+    ],
+)
+def test_nobody_is_in_two_places_at_once(camera, first, last, forbidden):
+    cameras = ["a", "overlaps", "apart", "unknown"]
+    prior = Prior(
+        Site(overlapping=frozenset({("overlaps", "a")}), apart=frozenset({("a", "apart")}))
+    )
+    prior.know(cameras)
+    here, there = presence((0, 0, 10)), presence((cameras.index(camera), first, last))
+    assert prior.weigh(here, there).forbidden[0, 0] == forbidden
+    assert prior.weigh(there, here).forbidden[0, 0] == forbidden
+
+
+def test_a_site_cannot_contradict_itself():
+    with pytest.raises(IdentifyError, match="a and b are said both"):
+        Site(overlapping=frozenset({("a", "b")}), apart=frozenset({("b", "a")}))
+
+
+def decide(scores, forbidden=None):
+    """P newcomers, each against K identities of one row. Returns their identities; new ones from 100."""
+    people, known = scores.shape
+    rows = np.arange(known + people)
+    likeness = np.full((people, known + people), -np.inf, np.float32)
+    likeness[:, :known] = scores
+    ban = np.zeros((people, known + people), np.bool_)
+    ban[:, known:] = ~np.eye(people, dtype=bool) if forbidden is None else forbidden
+    at = known + np.arange(people)
+    evidence = Evidence(
+        rows,
+        at,
+        likeness,
+        np.full(likeness.shape, np.inf, np.float32),
+        np.zeros_like(likeness),
+        ban,
+    )
+    identity = np.append(np.arange(1, known + 1), np.zeros(people, np.int64))
+    numbers = iter(range(100, 200))
+    settle(
+        evidence,
+        identity,
+        np.ones(people, np.bool_),
+        np.arange(people),
+        rules=Rules(newcomer=0.0, focus=1.0, hysteresis=1.0),
+        next_number=lambda: next(numbers),
+    )
+    return identity[known:]
+
+
+def test_all_are_decided_together_and_not_greedily():
+    # Greedy gives identity 1 to the first (9 + 1); together, 8 + 8 is better.
+    assert decide(np.array([[9.0, 8.0], [8.0, 1.0]])).tolist() == [2, 1]
+
+
+def test_the_decision_is_the_best_of_all_there_are():
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        people, known = rng.integers(1, 5, 2).tolist()
+        scores = rng.normal(0, 4, (people, known))
+        identity = decide(scores)
+        got = sum(scores[i, k - 1] for i, k in enumerate(identity) if k < 100)
+        options = list(range(known)) + [None] * people
+        best = max(
+            sum(scores[i, k] for i, k in enumerate(choice) if k is not None)
+            for choice in set(permutations(options, people))
+        )
+        assert got == pytest.approx(best)
+        assert len(set(identity.tolist())) == people
+
+
+def test_two_views_of_one_person_need_not_share_an_assignment():
+    # Two cameras see the same person: both belong to identity 1, though identity 2 is not unlike.
+    scores = np.array([[9.0, 2.0], [8.0, 3.0]])
+    assert decide(scores, forbidden=np.zeros((2, 2), bool)).tolist() == [1, 1]
