@@ -25,6 +25,7 @@ from pipeline.ingest import (
     name_cameras,
     open_sources,
     parse_address,
+    redact,
 )
 from pipeline.live import LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
