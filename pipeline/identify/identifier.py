@@ -1,5 +1,6 @@
 """Identities, tick by tick: what the live loop calls."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from pipeline.identify.settings import IdentifySettings
 from pipeline.identify.store import GalleryStore
 
 Events: TypeAlias = list[IdentityEvent]
+
+_log = logging.getLogger(__name__)
+
+_LEAP = 3600.0
+"""Seconds between two ticks that no gap in the streams explains."""
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ class Identifier:
         self._prior = Prior(settings.site)
         self._gallery: Gallery | None = None
         self._next_identity = 1
-        self._swept = -math.inf
+        self._now = self._swept = -math.inf
         if store is not None:
             self._next_identity = store.next_identity
             if store.size is not None:
@@ -53,7 +59,11 @@ class Identifier:
     def update(
         self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]], now: float
     ) -> Events:
-        """One tick: new evidence and ended tracklets in, what became known out. Order does not matter."""
+        """One tick: new evidence and ended tracklets in, what became known out. Order does not matter.
+
+        A tracklet in view wants an update every half second or so, with the embedding that it had if
+        there is no better one: that nobody is in two places is judged by the times of updates.
+        """
         gallery = self._gallery_for(updates)
         if gallery is None:
             return []
@@ -61,7 +71,7 @@ class Identifier:
         written = gallery.write(updates)
         past = gallery.end(ended)
         due, unseated = self._due(gallery, written, past)
-        changed, events = self._judge(gallery, due, unseated, now) if len(due) else (due, [])
+        changed, events = self._judge(gallery, due, unseated) if len(due) else (due, [])
         events += _departures(gallery, past)
         self._save(gallery, np.unique(np.concatenate([written, past, changed])))
         self._tidy(gallery, past, changed, now)
@@ -93,9 +103,9 @@ class Identifier:
         return stored or len(rows) > 0
 
     def close(self) -> None:
-        """Write what is not yet written. The store stays open: it belongs to whoever opened it."""
+        """Write what is not yet written, and close the store. Safe to call twice."""
         if self._store:
-            self._store.flush()
+            self._store.close()
 
     def _gallery_for(self, updates: Sequence[TrackletUpdate]) -> Gallery | None:
         if self._gallery is None and updates:
@@ -126,7 +136,7 @@ class Identifier:
         return np.unique(np.concatenate([written[due], last_word, unseated])), unseated
 
     def _judge(
-        self, gallery: Gallery, due: IntArray, unseated: IntArray, now: float
+        self, gallery: Gallery, due: IntArray, unseated: IntArray
     ) -> tuple[IntArray, Events]:
         """Give the rows in `due` their identities; returns the rows that changed, and the events."""
         table, settings = gallery.table, self.settings
@@ -146,6 +156,7 @@ class Identifier:
         merge(gallery, evidence, settings, self._prior, rules.newcomer)
         self.counts.judged += len(due)
 
+        time = float(table["last"][due].max())
         changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
         self._inherit(gallery, changed)
         changed = changed[np.lexsort((table["serial"][changed], -table["frames"][changed]))]
@@ -157,7 +168,7 @@ class Identifier:
             if not old and number >= first_new and number not in founded:
                 kind = EventKind.FOUNDED
             founded.add(number)
-            events.append(_event(gallery, row, kind, now, old or None))
+            events.append(_event(gallery, row, kind, time, old or None))
         kinds = [event.kind for event in events]
         self.counts.founded += kinds.count(EventKind.FOUNDED)
         self.counts.joined += kinds.count(EventKind.JOINED)
@@ -207,7 +218,13 @@ class Identifier:
             gallery.surplus(int(number), settings.rows_per_identity)
             for number in np.intersect1d(touched[touched > 0], full)
         ]
-        if not self._swept <= now < self._swept + min(60.0, settings.retention / 10):
+        # A clock that leaps must not make everybody old at once. The first tick of a run is no leap.
+        leap = math.isfinite(self._now) and abs(now - self._now) > _LEAP
+        if leap:
+            _log.warning("the clock leapt by %.0f s: nobody is forgotten for that", now - self._now)
+        self._now = now
+        pause = min(60.0, settings.retention / 10)
+        if not leap and not self._swept <= now < self._swept + pause:
             self._swept = now
             gone.append(np.flatnonzero(table["last"] < now - settings.retention))
         surplus = len(gallery) - settings.rows

@@ -258,6 +258,15 @@ def test_what_is_old_is_forgotten_and_its_number_is_not_reused():
     assert [p.identity for p in identifier.list()] == [2, 3]
 
 
+def test_a_clock_that_leaps_forgets_nobody(caplog):
+    identifier = Identifier(IdentifySettings(retention=100.0))
+    feed(identifier, {("a", 1): view(ANNA)})
+    (left,) = identifier.update([], [("a", 1)], 1.7e9)
+    assert (left.kind, left.time) == (EventKind.LEFT, pytest.approx(1.4))
+    assert [p.identity for p in identifier.list()] == [1]
+    assert "the clock leapt by 1699999998 s" in caplog.text
+
+
 def test_an_identity_keeps_the_tracklets_that_differ_most():
     identifier = Identifier(IdentifySettings(rows_per_identity=4))
     look = {camera: between(ANNA, np.eye(16)[4 + i], 0.9) for i, camera in enumerate("abc")}

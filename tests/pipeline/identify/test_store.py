@@ -44,7 +44,7 @@ def test_a_restart_continues_with_the_same_identities_and_numbers(path):
     show(identifier, {("a", 1): 0, ("b", 1): 1}, end=[("a", 1)])
     before, found = identifier.list(), identifier.find(LOOKS[0], 2)
     identifier.close()
-    store.close()
+    identifier.close()
 
     identifier, store = opened(path)
     assert identifier.find(LOOKS[0], 2) == found
@@ -108,7 +108,7 @@ def test_kill_9_loses_at_most_the_last_second_and_no_number_is_given_again(path)
 def test_forgotten_is_gone_from_memory_and_from_every_byte_on_disk(path):
     identifier, store = opened(path, interval=0.02)
     show(identifier, {("a", 1): 0, ("b", 1): 1}, end=[("a", 1), ("b", 1)])
-    identifier.close()
+    store.flush()
     trace = (LOOKS[0] / np.linalg.norm(LOOKS[0])).astype("<f4").tobytes()[:64]
 
     def on_disk():
@@ -135,9 +135,9 @@ def test_what_is_too_old_leaves_the_disk_too(path):
     store = GalleryStore(path, "grl-edge")
     identifier = Identifier(IdentifySettings(retention=50), store)
     show(identifier, {("a", 1): 0}, end=[("a", 1)])
-    identifier.close()
+    store.flush()
     show(identifier, {("a", 2): 1}, start=100)
-    store.close()
+    identifier.close()
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT identity, local_id FROM tracklets").fetchall() == [(2, 2)]
     db.close()
@@ -216,15 +216,15 @@ def test_there_is_one_live_run_at_a_time(path):
 def test_a_full_disk_is_counted_and_the_loop_goes_on_in_memory(path, caplog):
     identifier, store = opened(path, interval=3600)
     show(identifier, {("a", 1): 0})
-    identifier.close()
+    store.flush()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(
         resource.RLIMIT_FSIZE, (path.stat().st_size + 4096, hard)
     )  # no file may grow
     try:
         show(identifier, {("b", i): i for i in range(1, 400)}, start=10)
-        identifier.close()
-        identifier.close()
+        store.flush()
+        store.flush()
         identifier.update([], [], 13.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
