@@ -84,6 +84,8 @@ class TrackletUpdate:
     frames_seen: int
     confidence: float
     """0…1: how much of a judgement the embedding can carry."""
+    since: float | None = None
+    """When the tracklet began, where that was before its first embedding."""
     version: int = 1
 
 

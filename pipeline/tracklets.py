@@ -43,6 +43,8 @@ class TrackletSettings:
     """From here on a larger picture is no better."""
     end_after: float = 10.0
     """A track unseen for this long is over. As long as the tracker's patience."""
+    repeat: float = 0.5
+    """Who is in sight and has no new crop is reported anew after this time: nobody is in two places at once."""
     confident: float = 8.0
     """Crops after which an embedding carries a full judgement."""
 
@@ -61,8 +63,10 @@ _ROW = np.dtype(
     [
         ("key", np.int64),
         ("slot", np.int64),
+        ("since", np.float64),
         ("seen", np.float64),
         ("embedded", np.float64),
+        ("told", np.float64),
         ("crops", np.int64),
     ]
 )
@@ -80,6 +84,8 @@ class Tracklets:
         self._rows = np.empty(0, _ROW)
         """Sorted by key."""
         self._crops = np.empty((self._settings.budget, *pool.crop_size, 3), np.uint8)
+        self._looks = np.zeros((pool.counts.capacity, pool.embedding_size), np.float32)
+        """The latest embedding of each slot."""
         self._embedded = self._refused = 0
 
     @property
@@ -92,8 +98,8 @@ class Tracklets:
         """One tick: what was learned of whom, and the tracklets that ended (camera, local id)."""
         for frame, tracks in seen:
             self._note(self._keys(frame, tracks), frame.time)
-        updates = self._embed(seen)
-        return updates, self._end(now)
+        self._embed(seen)
+        return self._tell(), self._end(now)
 
     def end_all(self) -> list[tuple[str, int]]:
         """Close everything: the run is over."""
@@ -108,7 +114,8 @@ class Tracklets:
         new = np.setdiff1d(keys, self._rows["key"])
         if len(new):
             rows = np.zeros(len(new), _ROW)
-            rows["key"], rows["slot"], rows["embedded"] = new, -1, -np.inf
+            rows["key"], rows["slot"], rows["since"] = new, -1, time
+            rows["embedded"] = rows["told"] = -np.inf
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
         self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
 
@@ -127,33 +134,39 @@ class Tracklets:
 
     # ---- what is worth embedding ------------------------------------------------------------------
 
-    def _embed(self, seen: Sequence[Seen]) -> list[TrackletUpdate]:
-        chosen = self._choose(seen)
-        ready = self._with_slots(chosen)
+    def _embed(self, seen: Sequence[Seen]) -> None:
+        ready = self._with_slots(self._choose(seen))
         if not len(ready):
-            return []
+            return
         places = ready["row"]
         for n, candidate in enumerate(ready):
             frame = seen[candidate["frame"]][0]
             self._cut(frame.image, candidate["box"], self._crops[n])
         slots = self._rows["slot"][places]
         embeddings = self._pool.step(slots, self._crops[: len(ready)])
-        frames_seen = self._pool.frames_seen(slots)
         self._embedded += len(ready)
-        times = np.array([seen[index][0].time for index in ready["frame"].tolist()])
-        self._rows["embedded"][places] = times
-        self._rows["crops"][places] += 1
-        sound = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+        self._rows["embedded"][places] = ready["time"]
+        sound = np.isfinite(embeddings).all(axis=1)
+        self._looks[slots[sound]] = embeddings[sound]
+        self._rows["crops"][places] = self._pool.frames_seen(slots)
+        self._rows["told"][places] = -np.inf
+
+    def _tell(self) -> list[TrackletUpdate]:
+        """What is new, and every half second who is still there."""
+        rows, settings = self._rows, self._settings
+        due = (rows["crops"] > 0) & (rows["seen"] - rows["told"] >= settings.repeat)
+        self._rows["told"][due] = rows["seen"][due]
         return [
             TrackletUpdate(
-                camera=self._cameras[int(self._rows["key"][places[n]] // _CAMERA_STRIDE)],
-                local_id=int(self._rows["key"][places[n]] % _CAMERA_STRIDE),
-                time=float(times[n]),
-                embedding=embeddings[n],
-                frames_seen=int(frames_seen[n]),
-                confidence=min(1.0, float(frames_seen[n]) / self._settings.confident),
+                camera=self._cameras[row["key"] // _CAMERA_STRIDE],
+                local_id=int(row["key"] % _CAMERA_STRIDE),
+                time=float(row["seen"]),
+                embedding=self._looks[row["slot"]].copy(),
+                frames_seen=int(row["crops"]),
+                confidence=min(1.0, float(row["crops"]) / settings.confident),
+                since=float(row["since"]),
             )
-            for n in sound.tolist()
+            for row in rows[due]
         ]
 
     def _choose(self, seen: Sequence[Seen]) -> Rows:

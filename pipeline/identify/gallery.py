@@ -255,8 +255,9 @@ class Gallery:
                 key = (self._camera_index[update.camera], update.local_id)
                 self._row_of[key] = row
                 table["camera"][row], table["local_id"][row] = key
-                for name in ("first", "last", "since"):
-                    table[name][row] = update.time
+                began = update.time if update.since is None else min(update.since, update.time)
+                table["first"][row] = table["since"][row] = began
+                table["last"][row] = update.time
             self._next_serial += len(fresh)
             self._count += len(fresh)
             self._groups = None

@@ -14,6 +14,7 @@ from pipeline.publish.sink import Sighting
 
 Key: TypeAlias = tuple[str, int]
 _MOST_WAITING = 1000
+_MOST_RECENT = _MOST_WAITING + 100
 
 
 class TrackFiles:
@@ -24,12 +25,14 @@ class TrackFiles:
         self._folder = folder
         self._files: dict[str, TextIO] = {}
         self._waiting: dict[Key, list[tuple[int, str]]] = defaultdict(list)
+        self._taken: dict[str, dict[int, set[int]]] = defaultdict(dict)
+        """Identities that each recent frame of a camera has a row of: nobody is in one picture twice."""
         self.unnamed = 0
-        """Rows of tracklets that ended before anybody could say who they were."""
+        """Rows left out: nobody could say who it was, or that somebody is in the picture already."""
 
     def sighting(self, sighting: Sighting) -> None:
         camera, tracks = sighting.frame.camera, sighting.tracks
-        file = self._file(camera)
+        self._file(camera)  # a camera that saw nobody leaves an empty file, not none
         number = sighting.frame.index + 1
         sizes = tracks.boxes[:, 2:] - tracks.boxes[:, :2]
         for local, identity, box, size, score in zip(
@@ -43,7 +46,7 @@ class TrackFiles:
             rest = f"{box[0]:.1f},{box[1]:.1f},{size[0]:.1f},{size[1]:.1f},{score:.3f},-1,-1,-1\n"
             if identity:
                 self._release((camera, local), identity)
-                file.write(f"{number},{identity},{rest}")
+                self._write(camera, number, identity, rest)
             else:
                 waiting = self._waiting[camera, local]
                 if len(waiting) < _MOST_WAITING:
@@ -63,7 +66,18 @@ class TrackFiles:
 
     def _release(self, key: Key, identity: int) -> None:
         for number, rest in self._waiting.pop(key, ()):
-            self._file(key[0]).write(f"{number},{identity},{rest}")
+            self._write(key[0], number, identity, rest)
+
+    def _write(self, camera: str, number: int, identity: int, rest: str) -> None:
+        frames = self._taken[camera]
+        taken = frames.setdefault(number, set())
+        if identity in taken:
+            self.unnamed += 1
+            return
+        taken.add(identity)
+        if len(frames) > _MOST_RECENT:
+            del frames[min(frames)]
+        self._file(camera).write(f"{number},{identity},{rest}")
 
     def _file(self, camera: str) -> TextIO:
         if camera not in self._files:
