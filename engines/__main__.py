@@ -108,7 +108,9 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
     manifest = read_manifest(options.package)
     engine = open_engine(options.package)
     with console.status("comparing"):
-        judge = building.reference(options.source, manifest.kind)
+        judge = building.reference(
+            options.source, manifest.kind, size=manifest.input_size, head=manifest.head
+        )
         found = parity.compare(engine, judge, parity.batches_to_check(engine.max_batch))
     sound = found.cosine >= options.least_cosine and all(row.finite for row in found.rows)
     if options.json:

@@ -12,9 +12,10 @@ from engines.engine import Engine
 from engines.errors import ExportError, PackageError
 from engines.opening import is_foreign, load_backend, open_engine
 from engines.package import Head, Kind, Manifest, draft, read_manifest, seal, sha256
-from engines.parity import compare
+from engines.parity import RawGraph, compare
 
 GRL_SUFFIX = ".safetensors"
+ULTRALYTICS_SUFFIXES = (".pt", ".yaml")
 OURS = "AGPL-3.0-or-later"
 Report = Callable[[str], None]
 
@@ -117,22 +118,34 @@ def build(
             return seal(folder, manifest, request.output), True
 
 
-def reference(source: Path, kind: Kind, normalisation: Normalisation | None = None) -> Engine:
-    """The network as it was before any backend touched it, in float32 on the CPU."""
+def reference(
+    source: Path,
+    kind: Kind,
+    *,
+    size: tuple[int, int] = (640, 640),
+    head: Head | None = None,
+    normalisation: Normalisation | None = None,
+) -> Engine:
+    """The network as it was before any backend touched it, in float32 on the CPU.
+
+    `size` and `head` say which form of an Ultralytics detector is meant.
+    """
+    judge: Engine
     if _is_grl(source):
-        backend = importlib.import_module("engines.torch")
-        engine: Engine = backend.TorchEngine(source, kind)
-        return engine
-    module = importlib.import_module("engines.parity")
-    raw: Engine = module.RawGraph(adopt(source, normalisation))
-    return raw
+        judge = importlib.import_module("engines.torch").TorchEngine(source, kind)
+    elif source.suffix in ULTRALYTICS_SUFFIXES:
+        detectors = importlib.import_module("engines.detectors")
+        judge = detectors.TorchDetector(source, size, end_to_end=head is Head.END_TO_END)
+    else:
+        judge = RawGraph(adopt(source, normalisation))
+    return judge
 
 
 def _graph(request: Request, scratch: Path) -> _Graph:
     source, path = request.source, scratch / "graph.onnx"
     if _is_grl(source):
         return _grl_graph(request, path)
-    if source.suffix in (".pt", ".yaml"):
+    if source.suffix in ULTRALYTICS_SUFFIXES:
         size = request.size or (640, 640)
         detectors = importlib.import_module("engines.detectors")
         detectors.export_detector(source, path, size, end_to_end=request.end_to_end)
@@ -216,12 +229,13 @@ def _compile(request: Request, graph: _Graph, folder: Path) -> Path:
 
 
 def _parity(request: Request, graph: _Graph, engine: Engine) -> dict[str, float]:
-    if request.source.suffix in (".pt", ".yaml"):
-        onnx = importlib.import_module("engines.onnxruntime").ONNXRuntimeEngine(graph.path)
-        return compare(engine, onnx, batches=(2,)).largest
-    if graph.kind is Kind.FRAME_EMBEDDER and _is_grl(request.source):
-        return {}
-    judge = reference(request.source, graph.kind, request.normalisation)
+    judge = reference(
+        request.source,
+        graph.kind,
+        size=graph.size,
+        head=graph.head,
+        normalisation=request.normalisation,
+    )
     return compare(engine, judge, batches=(min(2, engine.max_batch),)).largest
 
 

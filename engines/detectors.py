@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engines.errors import ExportError
+from engines.engine import Array, Arrays, StateRows, TensorSpec
+from engines.errors import ExportError, InputError
 from engines.export import write_graph
 from trainer.compat import import_with_torchvision
 
@@ -28,6 +29,26 @@ class DetectorGraph(nn.Module):
         return answer
 
 
+class TorchDetector:
+    """A detector run by torch itself, in float32 on the CPU: the judge of what exporting it did."""
+
+    def __init__(self, source: Path, size: tuple[int, int], *, end_to_end: bool = False) -> None:
+        self._graph = DetectorGraph(load_detector(source, end_to_end=end_to_end)).eval()
+        self.inputs = {"images": TensorSpec("images", (-1, *size, 3), "uint8")}
+        self.outputs: dict[str, TensorSpec] = {}
+        self.max_batch = 64
+
+    @torch.no_grad()
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        return {"predictions": self._graph(torch.from_numpy(inputs["images"])).numpy()}
+
+    def state_rows(self, capacity: int) -> StateRows:
+        raise InputError("a detector has no state")
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
 def export_detector(
     source: Path, path: Path, size: tuple[int, int], *, end_to_end: bool = False
 ) -> None:
@@ -47,6 +68,7 @@ def load_detector(source: Path, *, end_to_end: bool = False) -> nn.Module:
     for name, value in _STAY_LOCAL.items():
         os.environ.setdefault(name, value)
     ultralytics = import_with_torchvision("ultralytics")
+    torch.manual_seed(0)  # an architecture alone gets random weights, but always the same
     try:
         model: nn.Module = ultralytics.YOLO(str(source), task="detect").model
     except Exception as error:  # ultralytics raises whatever the pickle inside does

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from engines.engine import Array, Arrays, TensorSpec, check_batch
 from engines.errors import BackendError
-from engines.export import STATE_NAMES, ClipGraph, StreamGraph
+from engines.export import STATE_NAMES, BackboneGraph, ClipGraph, StreamGraph
 from engines.package import Kind, Manifest, older_than
 from engines.rows import NEXT, STATE
 from trainer.model import GRL, load_model
@@ -59,10 +60,12 @@ class TorchEngine:
         ready = network.for_inference(half)
         self.max_batch = max_batch
         self._device = torch.device(device)
-        graph, self._examples, names = _stream(ready) if kind is Kind.GRL_STREAM else _clip(ready)
+        if kind not in _FORMS:
+            raise BackendError(f"torch runs GRL networks here, not a {kind}")
+        graph, self._examples, names = _FORMS[kind](ready)
         self._graph = graph.to(self._device).eval()
         with torch.inference_mode():
-            answers = self._graph(*(tensor.to(self._device) for tensor in self._examples.values()))
+            answers = self._answers([tensor.to(self._device) for tensor in self._examples.values()])
         self.inputs = {name: _spec(name, tensor) for name, tensor in self._examples.items()}
         self.outputs = {
             name: _spec(name, tensor) for name, tensor in zip(names, answers, strict=True)
@@ -82,11 +85,15 @@ class TorchEngine:
     def forward(self, tensors: list[Tensor]) -> list[Tensor]:
         """The network on tensors that are on its device. The answers are good until the next call."""
         if self._device.type != "cuda":
-            return list(self._graph(*tensors))
+            return self._answers(tensors)
         size = len(tensors[0])
         if size not in self._recorded:
-            self._recorded[size] = _Recording(self._graph, tensors)
+            self._recorded[size] = _Recording(self._answers, tensors)
         return self._recorded[size].replay(tensors)
+
+    def _answers(self, tensors: list[Tensor]) -> list[Tensor]:
+        answers = self._graph(*tensors)
+        return [answers] if isinstance(answers, Tensor) else list(answers)
 
     def state_rows(self, capacity: int) -> "TorchRows":
         return TorchRows(self, capacity, self._device)
@@ -138,17 +145,19 @@ class TorchRows:
 class _Recording:
     """A CUDA graph of the network for one batch size: one launch instead of hundreds."""
 
-    def __init__(self, graph: Callable[..., tuple[Tensor, ...]], tensors: list[Tensor]) -> None:
+    def __init__(
+        self, graph: Callable[[list[Tensor]], list[Tensor]], tensors: list[Tensor]
+    ) -> None:
         self._inputs = [tensor.clone() for tensor in tensors]
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # libraries choose their kernels and take their memory
-                graph(*self._inputs)
+                graph(self._inputs)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._outputs = list(graph(*self._inputs))
+            self._outputs = graph(self._inputs)
 
     def replay(self, tensors: list[Tensor]) -> list[Tensor]:
         for own, given in zip(self._inputs, tensors, strict=True):
@@ -170,6 +179,16 @@ def _stream(model: GRL) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
 def _clip(model: GRL) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
     clips = torch.zeros(1, CLIP_FRAMES, *model.size, 3, dtype=torch.uint8)
     return ClipGraph(model), {"clips": clips}, _CLIP_OUTPUTS
+
+
+def _backbone(model: GRL) -> tuple[nn.Module, dict[str, Tensor], tuple[str, ...]]:
+    crops = torch.zeros(1, *model.size, 3, dtype=torch.uint8)
+    return BackboneGraph(model), {"crops": crops}, ("embedding",)
+
+
+_FORMS = MappingProxyType(
+    {Kind.GRL_STREAM: _stream, Kind.GRL_CLIP: _clip, Kind.FRAME_EMBEDDER: _backbone}
+)
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:

@@ -38,6 +38,36 @@ def test_build_inspect_bench_verify(edge_weights, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["sound"] is True
 
 
+def test_a_detector_is_verified_against_ultralytics_itself(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    package = str(tmp_path / "p")
+    words = [
+        "build",
+        "yolo11n.yaml",
+        "-o",
+        package,
+        "--size",
+        "96x128",
+        "--max-batch",
+        "2",
+        "--json",
+    ]
+    assert main(words) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["kind"], manifest["head"], manifest["input_size"]) == (
+        "detector",
+        "ultralytics",
+        [96, 128],
+    )
+    assert main(["verify", package, "--source", "yolo11n.yaml", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["output"], row["batch"]) for row in rows] == [
+        ("predictions", 1),
+        ("predictions", 2),
+    ]
+    assert all(row["largest"] < 1e-2 for row in rows)
+
+
 def test_verify_notices_other_weights(edge_stream, tmp_path, capsys):
     import torch
 
