@@ -7,17 +7,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from engines.errors import EngineError
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import FeedError, PipelineError, SettingsError
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.ingest import CameraState
 from pipeline.run import Detect, RunOptions, Status, run
 from pipeline.settings import CameraSettings, Settings, load_settings
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return commands[words[0]](words[1:], console)
         return _run(words, console)
     except (PipelineError, EngineError) as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return BAD_INPUT
 
 
@@ -64,10 +66,26 @@ def _run(words: Sequence[str], console: Console) -> int:
         video=not options.no_video,
     )
     summary = watched_run(settings, chosen, console)
-    console.print(f"{summary['identities']} people; events, tracks, video and report in {output}")
+    told = f"{summary['identities']} people; events, tracks, video and report in {output}"
+    console.print(told, markup=False, soft_wrap=True)
     if options.json:
         print(json.dumps(summary))
+    _complain(summary, console)
     return 0
+
+
+def _complain(summary: Mapping[str, object], console: Console) -> None:
+    """One line for each output that failed; an error where no camera gave a single picture."""
+    cameras, failed = summary["cameras"], summary["failed_outputs"]
+    assert isinstance(cameras, dict)
+    assert isinstance(failed, dict)
+    for name, why in failed.items():
+        console.print(f"{name} failed: {why}", markup=False, soft_wrap=True)
+    for name, camera in cameras.items():
+        if camera["error"]:
+            console.print(f"camera {name}: {camera['error']}", markup=False, soft_wrap=True)
+    if all(camera["state"] == CameraState.FAILED for camera in cameras.values()):
+        raise FeedError("no camera gave a single picture")
 
 
 def watched_run(
@@ -97,7 +115,8 @@ def status_table(status: Status) -> Table:
     table = Table("camera", "state", "fps", "frames", "drops", "reconnects", "", caption=caption)
     for name, camera in status.cameras.items():
         counts = (str(camera.frames), str(camera.drops), str(camera.reconnects))
-        table.add_row(name, str(camera.state), f"{camera.fps:.1f}", *counts, camera.error or "")
+        rate, trouble = f"{camera.fps:.1f}", escape(camera.error or "")
+        table.add_row(escape(name), str(camera.state), rate, *counts, trouble)
     return table
 
 
@@ -117,7 +136,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--detector", help="engine package, or an ONNX graph")
     parser.add_argument("--embedder", help="engine package, or an ONNX graph or OpenVINO IR")
     parser.add_argument("--output", type=Path, help="folder of the run (runs/<time>)")
-    parser.add_argument("--duration", type=float, help="seconds, then stop")
+    parser.add_argument("--duration", type=_seconds, help="seconds, then stop")
     parser.add_argument(
         "--as-fast-as-possible", action="store_true", help="files completely, not in real time"
     )
@@ -127,6 +146,13 @@ def _run_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="the summary on standard output")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0 seconds, not {text}")
+    return seconds
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -180,7 +206,7 @@ def score_table(found: object) -> Table:
     for name, score in rows.items():
         figures = (f"{100 * score.hota:.1f}", f"{100 * score.idf1:.1f}", f"{100 * score.mota:.1f}")
         counts = (score.id_switches, score.misses, score.false_positives, score.people)
-        table.add_row(name, *figures, *map(str, counts))
+        table.add_row(escape(name), *figures, *map(str, counts))
     return table
 
 
@@ -200,7 +226,7 @@ def _list(words: Sequence[str], console: Console) -> int:
         times = (
             time.strftime("%F %T", time.localtime(t)) for t in (person.first_seen, person.last_seen)
         )
-        table.add_row(str(person.identity), *times, ", ".join(person.cameras))
+        table.add_row(str(person.identity), *times, escape(", ".join(person.cameras)))
     Console().print(table)
     return 0
 

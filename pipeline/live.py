@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.frames import Detections, Frame, IdentityEvent, TrackletUpdate
-from pipeline.publish.sink import Sighting, Sink
+from pipeline.publish.sink import EverySink, Sighting, Sink
 from pipeline.track import Tracker
 from pipeline.tracklets import Tracklets
 
@@ -91,8 +91,9 @@ class LiveLoop:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
-        self._identities, self._sinks, self._clock = identities, sinks, clock
+        self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
         self._trackers: dict[str, Tracker] = {}
+        self._now: float | None = None
         self.meter = Meter()
 
     def run(self, stop: Callable[[], bool] = lambda: False, timeout: float = 0.1) -> None:
@@ -114,35 +115,37 @@ class LiveLoop:
                 self._tracker(frame).update(found, frame.time)
                 for frame, found in zip(frames, detections, strict=True)
             ]
-        now = max(frame.time for frame in frames)
+        now = self._now = max(frame.time for frame in frames)
         with meter.stage("embed"):
             updates, ended = self._tracklets.update(list(zip(frames, tracks, strict=True)), now)
         with meter.stage("identify"):
             events = self._identities.update(updates, ended, now)
         with meter.stage("publish"):
-            for sink in self._sinks:
-                sink.events(events)
+            self._sinks.events(events)
             for frame, followed in zip(frames, tracks, strict=True):
                 ids = [
                     self._identities.identity_of(frame.camera, local) or 0
                     for local in followed.ids.tolist()
                 ]
-                sighting = Sighting(frame, followed, np.array(ids, np.int64))
-                for sink in self._sinks:
-                    sink.sighting(sighting)
-            for sink in self._sinks:
-                sink.ended(ended)
+                self._sinks.sighting(Sighting(frame, followed, np.array(ids, np.int64)))
+            self._sinks.ended(ended)
         meter.note(frames, self._clock())
         return len(frames)
 
-    def finish(self, now: float) -> None:
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Sinks that were left out because they failed, and why."""
+        return self._sinks.failures
+
+    def finish(self) -> None:
         """End all tracklets, say what is known of them, and close every sink."""
-        ended = self._tracklets.end_all()
-        events = self._identities.update([], ended, now)
-        for sink in self._sinks:
-            sink.events(events)
-            sink.ended(ended)
-            sink.close()
+        try:
+            ended = self._tracklets.end_all()
+            if self._now is not None:
+                self._sinks.events(self._identities.update([], ended, self._now))
+            self._sinks.ended(ended)
+        finally:
+            self._sinks.close()
 
     def _tracker(self, frame: Frame) -> Tracker:
         """One a camera, for as long as the run: a change of resolution must not begin its ids anew."""

@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -81,10 +83,10 @@ def run(
     """
     if not settings.camera:
         raise SettingsError("there is no camera: name at least one address, or a site with --site")
-    detect = detect or open_detector(settings.detector)
-    pool = open_pool(settings.embedder)
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = _names(settings, name_cameras(addresses))
+    detect = detect or open_detector(settings.detector)
+    pool = open_pool(settings.embedder)
     sources = open_sources(
         addresses,
         names,
@@ -94,36 +96,51 @@ def run(
         },
     )
     folder = _make_folder(options.output)
-    journal = Journal()
-    sinks: list[Sink] = [EventLog(folder / "events.jsonl"), TrackFiles(folder / "tracks"), journal]
-    sinks += [AnnotatedVideos(folder)] if options.video else []
+    # Before the other files: it refuses a folder that another run is writing into.
     store = GalleryStore(
         options.identities or folder / "identities.db", _network(settings.embedder)
     )
     identifier = Identifier(IdentifySettings(), store)
+    journal = Journal()
+    with _writing(folder):
+        sinks: list[Sink] = [
+            journal,
+            EventLog(folder / "events.jsonl"),
+            TrackFiles(folder / "tracks"),
+        ]
+    sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets)
     loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
     warm_up()
-    begun = time.time()
-    ends = None if options.duration is None else begun + options.duration
+    begun = shown = time.monotonic()
+    ends = math.inf if options.duration is None else begun + options.duration
     sources.start()
-    shown = begun
     try:
-        while not stop() and not sources.finished and (ends is None or time.time() < ends):
+        while not stop() and not sources.finished and time.monotonic() < ends:
             loop.tick()
-            if time.time() - shown >= 1.0:
-                shown = time.time()
-                show(_status(begun, sources, loop.meter, tracklets, pool, identifier))
+            if time.monotonic() - shown >= 1.0:
+                shown = time.monotonic()
+                show(_status(shown - begun, sources, loop.meter, tracklets, pool, identifier))
     finally:
         health = sources.health()
         sources.stop()
-        loop.finish(time.time())
-        people = len(identifier.list())
-        identifier.close()
-    wall = time.time() - begun
-    summary = _summary(health, loop.meter, wall, people, journal, pool)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    write_report(folder / "report.html", summary, journal)
+        try:
+            loop.finish()
+            people = len(identifier.list())
+        finally:
+            identifier.close()
+    summary: dict[str, object] = {
+        "command": redact(" ".join(sys.argv)),
+        **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
+        "identities": people,
+        "events": journal.event_counts(),
+        "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
+        "failed_outputs": dict(loop.failures),
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+    }
+    with _writing(folder):
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        write_report(folder / "report.html", summary, journal)
     return summary
 
 
@@ -167,6 +184,9 @@ def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"two cameras are called '{twice[0]}'")
+    for name in names:
+        if name != Path(name).name or not name.isprintable():
+            raise SettingsError(f"a camera cannot be called '{name}': files are named after it")
     return names
 
 
@@ -176,16 +196,22 @@ def _network(settings: EmbedderSettings) -> str:
 
 
 def _make_folder(path: Path) -> Path:
-    try:
+    with _writing(path):
         (path / "tracks").mkdir(parents=True, exist_ok=True)
         (path / "events.jsonl").touch()
-    except OSError as error:
-        raise OutputError(f"cannot write into {path}: {error.strerror}") from error
     return path
 
 
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+
+
 def _status(
-    begun: float,
+    seconds: float,
     sources: Sources,
     meter: Meter,
     tracklets: Tracklets,
@@ -193,7 +219,7 @@ def _status(
     identifier: Identifier,
 ) -> Status:
     return Status(
-        seconds=time.time() - begun,
+        seconds=seconds,
         cameras=sources.health(),
         frames=meter.frames,
         latency=dict(meter.latency()),
@@ -203,26 +229,17 @@ def _status(
     )
 
 
-def _summary(
-    health: dict[str, CameraHealth],
-    meter: Meter,
-    wall: float,
-    people: int,
-    journal: Journal,
-    pool: StreamingReid,
+def _figures(
+    health: dict[str, CameraHealth], meter: Meter, wall: float, live: bool
 ) -> dict[str, object]:
+    """What was counted. A latency there is only where pictures come at the pace of their capture."""
     return {
-        "command": redact(" ".join(sys.argv)),
         "seconds": wall,
         "cameras": {
-            name: asdict(replace(camera, state=camera.state)) | {"mean_fps": camera.frames / wall}
+            name: asdict(camera) | {"mean_fps": camera.frames / wall}
             for name, camera in health.items()
         },
         "frames": meter.frames,
-        "latency_seconds": dict(meter.latency()),
+        "latency_seconds": dict(meter.latency()) if live else {},
         "stage_seconds": meter.seconds,
-        "identities": people,
-        "events": journal.event_counts(),
-        "slots": asdict(pool.counts),
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }

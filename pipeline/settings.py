@@ -11,11 +11,12 @@ package = "engines-here/people"
 package = "engines-here/grl"
 """
 
+import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
 from pipeline.tracklets import TrackletSettings
@@ -91,28 +92,54 @@ def load_settings(path: Path) -> Settings:
 def _section(kind: type[Section], raw: object, where: str) -> Section:
     if not isinstance(raw, Mapping):
         raise SettingsError(f"{where} must be a section, not {raw!r}")
-    wanted = {item.name: item for item in fields(kind)}
+    wanted = get_type_hints(kind)
     _refuse_unknown(raw, set(wanted), where)
-    values: dict[str, object] = {}
-    for name, value in raw.items():
-        values[name] = _typed(value, str(wanted[name].type), f"{where} {name}")
-    try:
-        return kind(**values)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise SettingsError(f"{where}: {str(error).partition(') ')[2]}") from error
+    missing = [
+        item.name for item in fields(kind) if item.default is MISSING and item.name not in raw
+    ]
+    if missing:
+        raise SettingsError(f"{where} lacks '{missing[0]}'")
+    return kind(
+        **{name: _typed(value, wanted[name], f"{where} {name}") for name, value in raw.items()}  # type: ignore[arg-type]
+    )
 
 
-def _typed(value: object, wanted: str, where: str) -> object:
+def _typed(value: object, kind: object, where: str) -> object:
     """The value as the field wants it: whole numbers may stand for broken ones, and lists for tuples."""
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and "float" in wanted:
-        value = float(value)
-    accepted = {"str": str, "float": float, "int": int, "tuple": tuple}
-    fits = any(name in wanted and isinstance(value, kind) for name, kind in accepted.items())
-    if not fits or isinstance(value, bool):
+    if kind in (float, float | None) and _is_whole(value):
+        value = float(value)  # type: ignore[arg-type]
+    wanted, fits = _ACCEPTED[kind]
+    if not fits(value):
         raise SettingsError(f"{where} must be {wanted}, not {value!r}")
     return value
+
+
+def _is_whole(value: object, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and value >= 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+_ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
+    str: ("a text", _is_text),
+    str | None: ("a text", _is_text),
+    int: ("a whole number from 1 on", lambda value: _is_whole(value, 1)),
+    float: ("a number from 0 on", _is_number),
+    float | None: ("a number above 0", lambda value: _is_number(value) and value != 0),
+    tuple[int, ...]: (
+        "a list of whole numbers",
+        lambda value: isinstance(value, tuple) and bool(value) and all(map(_is_whole, value)),
+    ),
+}
+"""What may be written for a field, by its type."""
 
 
 def _refuse_unknown(raw: Mapping[str, object], known: set[str], where: str) -> None:

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import SlotsExhausted
 from engines.streaming import StreamingReid
 from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
 
@@ -56,7 +55,7 @@ class TrackletCounts:
     open: int
     embedded: int
     refused: int
-    """Tracklets that found no free slot when they had a crop worth embedding."""
+    """Tracklets that found no free slot when they first had a crop worth embedding."""
 
 
 _ROW = np.dtype(
@@ -68,6 +67,7 @@ _ROW = np.dtype(
         ("embedded", np.float64),
         ("told", np.float64),
         ("crops", np.int64),
+        ("refused", np.bool_),
     ]
 )
 
@@ -135,10 +135,11 @@ class Tracklets:
     # ---- what is worth embedding ------------------------------------------------------------------
 
     def _embed(self, seen: Sequence[Seen]) -> None:
-        ready = self._with_slots(self._choose(seen))
+        ready = self._choose(seen)
         if not len(ready):
             return
         places = ready["row"]
+        self._open_slots(places)
         for n, candidate in enumerate(ready):
             frame = seen[candidate["frame"]][0]
             self._cut(frame.image, candidate["box"], self._crops[n])
@@ -163,7 +164,7 @@ class Tracklets:
                 time=float(row["seen"]),
                 embedding=self._looks[row["slot"]].copy(),
                 frames_seen=int(row["crops"]),
-                confidence=min(1.0, float(row["crops"]) / settings.confident),
+                confidence=min(1.0, float(row["crops"]) / max(settings.confident, 1.0)),
                 since=float(row["since"]),
             )
             for row in rows[due]
@@ -189,42 +190,44 @@ class Tracklets:
             candidates["height"] >= settings.least_height
         )
         candidates, rows = candidates[due & good], rows[due & good]
-        overdue = np.minimum(candidates["time"] - rows["embedded"], 10.0)
-        worth = candidates["quality"] * overdue / (1.0 + rows["crops"])
-        best: Rows = candidates[np.argsort(-worth, kind="stable")[: settings.budget]]
+        waited = candidates["time"] - np.maximum(rows["embedded"], rows["since"])
+        known = np.minimum(rows["crops"], settings.well_known)  # or old ones starve among young
+        worth = candidates["quality"] * (settings.spacing + waited) / (1.0 + known)
+        order = np.lexsort((-worth, np.isfinite(rows["embedded"])))
+        best: Rows = self._seated(candidates[order])[: settings.budget]
         return best
+
+    def _seated(self, candidates: Rows) -> Rows:
+        """Those that have a slot or can get one: who cannot takes no place in the budget from others."""
+        places = candidates["row"]
+        newcomers = self._rows["slot"][places] < 0
+        counts = self._pool.counts
+        late = newcomers & (np.cumsum(newcomers) > counts.capacity - counts.open)
+        self._refused += int((~self._rows["refused"][places[late]]).sum())
+        self._rows["refused"][places[late]] = True
+        seated: Rows = candidates[~late]
+        return seated
 
     def _candidates(self, index: int, frame: Frame, tracks: Tracks) -> Rows:
         candidates = np.zeros(len(tracks), _CANDIDATE)
         candidates["frame"], candidates["time"] = index, frame.time
         candidates["row"] = np.searchsorted(self._rows["key"], self._keys(frame, tracks))
-        candidates["box"], candidates["height"] = (
-            tracks.boxes,
-            tracks.boxes[:, 3] - tracks.boxes[:, 1],
-        )
         height, width = frame.image.shape[:2]
+        boxes = np.clip(tracks.boxes, 0, np.array([width, height] * 2, np.float32))
+        candidates["box"], candidates["height"] = boxes, boxes[:, 3] - boxes[:, 1]
         candidates["quality"] = quality(
-            tracks.boxes, tracks.scores, (width, height), self._settings.full_height
+            boxes, tracks.scores, (width, height), self._settings.full_height
         )
         return candidates
 
-    def _with_slots(self, candidates: Rows) -> Rows:
-        """Those that have a slot or get one now."""
-        for place in candidates["row"].tolist():
-            if self._rows["slot"][place] < 0:
-                try:
-                    self._rows["slot"][place] = self._pool.open()
-                except SlotsExhausted:
-                    self._refused += 1
-        ready: Rows = candidates[self._rows["slot"][candidates["row"]] >= 0]
-        return ready
+    def _open_slots(self, places: IntArray) -> None:
+        for place in places[self._rows["slot"][places] < 0].tolist():
+            self._rows["slot"][place] = self._pool.open()
 
     @staticmethod
     def _cut(image: Image, box: FloatArray, into: Image) -> None:
-        height, width = image.shape[:2]
-        left, top = int(max(box[0], 0)), int(max(box[1], 0))
-        right, bottom = int(min(np.ceil(box[2]), width)), int(min(np.ceil(box[3]), height))
-        part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+        (left, top), (right, bottom) = box[:2].astype(int), np.ceil(box[2:]).astype(int)
+        part = image[top:bottom, left:right]
         shrinks = part.shape[0] > into.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         cv2.resize(part, (into.shape[1], into.shape[0]), dst=into, interpolation=how)
@@ -251,8 +254,9 @@ def quality(
     overlap, the one whose feet are lower is in front.
     """
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    large = np.clip(height / full_height, 0, 1)
+    large = np.clip(height / max(full_height, 1.0), 0, 1)
     upright = np.clip(height / np.maximum(width, 1) - 0.8, 0, 1)
+    whole = np.clip(6 * width / np.maximum(height, 1), 0, 1)  # a sliver is most likely cut
     edge = np.array([0, 0, size[0], size[1]], np.float32)
     inside = np.where((np.abs(boxes - edge) < 2).any(axis=1), 0.6, 1.0)
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
@@ -260,5 +264,7 @@ def quality(
     shared = np.clip(high - low, 0, None).prod(axis=2) / np.maximum(width * height, 1)[:, None]
     in_front = boxes[None, :, 3] > boxes[:, None, 3]
     hidden = np.where(in_front, shared, 0).max(axis=1, initial=0)
-    value: FloatArray = (scores * large * upright * inside * (1 - hidden)).astype(np.float32)
+    value: FloatArray = (scores * large * upright * whole * inside * (1 - hidden)).astype(
+        np.float32
+    )
     return value

@@ -1,8 +1,8 @@
 """What a run leaves behind: events, tracks, annotated video, a report and a summary."""
 
 from pipeline.publish.events import EventLog
-from pipeline.publish.sink import Sighting, Sink
+from pipeline.publish.sink import EverySink, Sighting, Sink
 from pipeline.publish.tracks import TrackFiles
 from pipeline.publish.video import AnnotatedVideos
 
-__all__ = ["AnnotatedVideos", "EventLog", "Sighting", "Sink", "TrackFiles"]
+__all__ = ["AnnotatedVideos", "EventLog", "EverySink", "Sighting", "Sink", "TrackFiles"]

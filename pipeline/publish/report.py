@@ -15,6 +15,8 @@ _GAP = 2.0
 """Seconds out of sight that are still drawn as one stay."""
 _WIDTH, _ROW, _LEFT = 900, 22, 60
 _MOST_ROWS = 200
+_MOST_TRACKLETS = 20_000
+"""A report of weeks is one of their last part."""
 
 
 @dataclass(slots=True)
@@ -52,7 +54,13 @@ class Journal:
                 self._names[event.camera, event.local_id] = event.identity
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
-        """Stays end by themselves."""
+        for key in tracklets:
+            if key not in self._names:
+                self._stays.pop(key, None)
+        while len(self._stays) > _MOST_TRACKLETS:
+            oldest = next(iter(self._stays))
+            del self._stays[oldest]
+            self._names.pop(oldest, None)
 
     def close(self) -> None:
         """Nothing is open."""

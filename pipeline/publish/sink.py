@@ -1,10 +1,13 @@
 """What the live loop tells to whoever publishes."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.frames import Frame, IdentityEvent, IntArray, Tracks
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,42 @@ class Sink(Protocol):
     def close(self) -> None:
         """Leave everything complete."""
         ...
+
+
+class EverySink:
+    """Tells all sinks. One that fails is closed as well as it can be, and is told nothing more."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = list(sinks)
+        self.failures: dict[str, str] = {}
+        """What went wrong, by the kind of the sink that was left out for it."""
+
+    def sighting(self, sighting: Sighting) -> None:
+        self._tell(lambda sink: sink.sighting(sighting))
+
+    def events(self, events: Sequence[IdentityEvent]) -> None:
+        self._tell(lambda sink: sink.events(events))
+
+    def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
+        self._tell(lambda sink: sink.ended(tracklets))
+
+    def close(self) -> None:
+        self._tell(lambda sink: sink.close())
+        self._sinks = []
+
+    def _tell(self, news: Callable[[Sink], None]) -> None:
+        for sink in list(self._sinks):
+            try:
+                news(sink)
+            except Exception as error:  # whatever it is, the loop and the others go on
+                self._leave_out(sink, error)
+
+    def _leave_out(self, sink: Sink, error: Exception) -> None:
+        self._sinks.remove(sink)
+        name = type(sink).__name__
+        self.failures[name] = " ".join(str(error).split()) or type(error).__name__
+        _log.warning("%s failed and is left out from now on: %s", name, self.failures[name])
+        try:
+            sink.close()
+        except Exception as again:
+            _log.debug("%s could not be closed either: %s", name, again)

@@ -4,7 +4,7 @@ A row is written when its tracklet's identity is known, so that the first second
 number as the rest. Until then rows wait, a bounded number of them a tracklet.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO, TypeAlias
@@ -14,7 +14,7 @@ from pipeline.publish.sink import Sighting
 
 Key: TypeAlias = tuple[str, int]
 _MOST_WAITING = 1000
-_MOST_RECENT = _MOST_WAITING + 100
+"""Frames of a camera for which rows can wait."""
 
 
 class TrackFiles:
@@ -24,7 +24,7 @@ class TrackFiles:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._files: dict[str, TextIO] = {}
-        self._waiting: dict[Key, list[tuple[int, str]]] = defaultdict(list)
+        self._waiting: dict[Key, deque[tuple[int, str]]] = defaultdict(deque)
         self._taken: dict[str, dict[int, set[int]]] = defaultdict(dict)
         """Identities that each recent frame of a camera has a row of: nobody is in one picture twice."""
         self.unnamed = 0
@@ -34,6 +34,10 @@ class TrackFiles:
         camera, tracks = sighting.frame.camera, sighting.tracks
         self._file(camera)  # a camera that saw nobody leaves an empty file, not none
         number = sighting.frame.index + 1
+        recent = self._taken[camera]
+        recent[number] = set()
+        if len(recent) > _MOST_WAITING:
+            del recent[next(iter(recent))]
         sizes = tracks.boxes[:, 2:] - tracks.boxes[:, :2]
         for local, identity, box, size, score in zip(
             tracks.ids.tolist(),
@@ -49,8 +53,10 @@ class TrackFiles:
                 self._write(camera, number, identity, rest)
             else:
                 waiting = self._waiting[camera, local]
-                if len(waiting) < _MOST_WAITING:
-                    waiting.append((number, rest))
+                waiting.append((number, rest))
+                if waiting[0][0] not in recent:
+                    waiting.popleft()
+                    self.unnamed += 1
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
@@ -69,14 +75,11 @@ class TrackFiles:
             self._write(key[0], number, identity, rest)
 
     def _write(self, camera: str, number: int, identity: int, rest: str) -> None:
-        frames = self._taken[camera]
-        taken = frames.setdefault(number, set())
-        if identity in taken:
+        taken = self._taken[camera].get(number)
+        if taken is None or identity in taken:
             self.unnamed += 1
             return
         taken.add(identity)
-        if len(frames) > _MOST_RECENT:
-            del frames[min(frames)]
         self._file(camera).write(f"{number},{identity},{rest}")
 
     def _file(self, camera: str) -> TextIO:

@@ -77,7 +77,9 @@ def colour_of(identity: int) -> tuple[int, int, int]:
 
 class _Video:
     def __init__(self, path: Path, size: tuple[int, int], quality: int, start: float) -> None:
-        self._container = av.open(str(path), "w", options={"movflags": "faststart"})
+        # In fragments: the file can be played at any time, closing takes no time, and no index grows.
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._container = av.open(str(path), "w", options=options)
         self._stream = self._container.add_stream("libx264", rate=Fraction(25))
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
@@ -88,7 +90,7 @@ class _Video:
 
     def write(self, image: Image, time: float) -> None:
         width, height = self._size
-        if image.shape[1] < width or image.shape[0] < height:
+        if (image.shape[1] & ~1, image.shape[0] & ~1) != self._size:
             image = cv2.resize(image, self._size)  # the camera changed its resolution
         frame = av.VideoFrame.from_ndarray(
             np.ascontiguousarray(image[:height, :width]), format="bgr24"
