@@ -1,6 +1,7 @@
 """Identity events as JSON lines, one a line, on disk as soon as they are known."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,10 @@ class EventLog:
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
-            self._file.write(json.dumps(asdict(event)) + "\n")
+            known = asdict(event)
+            if not math.isfinite(event.score):  # beyond all doubt; JSON has no word for it
+                known["score"] = None
+            self._file.write(json.dumps(known) + "\n")
         if events:
             self._file.flush()
         self.count += len(events)

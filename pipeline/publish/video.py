@@ -13,6 +13,8 @@ from pipeline.frames import IdentityEvent, Image
 from pipeline.publish.sink import Sighting
 
 _TICKS = 1000
+_FRAGMENT = 100
+"""Frames, at most, that a killed run takes from the end of its videos."""
 _GOLDEN = 0.6180339887
 _UNKNOWN = (160, 160, 160)
 
@@ -78,12 +80,12 @@ def colour_of(identity: int) -> tuple[int, int, int]:
 class _Video:
     def __init__(self, path: Path, size: tuple[int, int], quality: int, start: float) -> None:
         # In fragments: the file can be played at any time, closing takes no time, and no index grows.
-        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._container = av.open(str(path), "w", options=options)
         self._stream = self._container.add_stream("libx264", rate=Fraction(25))
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(quality), "preset": "ultrafast"}
+        self._stream.options = {"crf": str(quality), "preset": "ultrafast", "g": str(_FRAGMENT)}
         self._stream.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._start, self._last, self._size = start, -1, size

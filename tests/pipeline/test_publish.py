@@ -1,0 +1,334 @@
+"""What a run leaves behind, read back by others: json, PyAV, an HTML parser, and plain MOT text."""
+
+import json
+from html.parser import HTMLParser
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.frames import EventKind, Frame, IdentityEvent, Tracks
+from pipeline.publish import AnnotatedVideos, EventLog, EverySink, Sighting, TrackFiles
+from pipeline.publish.report import Journal, write_report
+from pipeline.publish.video import colour_of
+
+
+def sighting(index, people, *, camera="hall", time=None, size=(320, 240)):
+    """`people`: local id → identity, or 0; each in a box of his own."""
+    image = np.full((size[1], size[0], 3), 60, np.uint8)
+    boxes = [[10 + 50 * n, 80, 40 + 50 * n, 180] for n in range(len(people))]
+    tracks = Tracks(
+        np.array(list(people), np.int64),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.full(len(people), 0.75, np.float32),
+        np.zeros(len(people), np.float32),
+    )
+    time = index / 10 if time is None else time
+    identities = np.array(list(people.values()), np.int64)
+    return Sighting(Frame(camera, index, time, image), tracks, identities)
+
+
+def event(kind, identity, local_id, camera="hall", time=0.0, previous=None):
+    return IdentityEvent(EventKind(kind), identity, camera, local_id, time, 1.5, previous)
+
+
+def rows(folder, camera="hall"):
+    return [line.split(",") for line in (folder / f"{camera}.txt").read_text().splitlines()]
+
+
+def named(folder, camera="hall"):
+    """(frame, identity) of each row, sorted."""
+    return sorted((int(row[0]), int(row[1])) for row in rows(folder, camera))
+
+
+# ---- MOT text -----------------------------------------------------------------------------------
+
+
+def test_a_row_is_exactly_mot_text(tmp_path):
+    files = TrackFiles(tmp_path)
+    files.sighting(sighting(0, {4: 17}))
+    files.close()
+    assert (tmp_path / "hall.txt").read_text() == "1,17,10.0,80.0,30.0,100.0,0.750,-1,-1,-1\n"
+
+
+def test_rows_wait_for_their_identity_and_corrections_hold_from_then_on(tmp_path):
+    files = TrackFiles(tmp_path)
+    files.sighting(sighting(0, {1: 0, 2: 0}))
+    files.sighting(sighting(1, {1: 0, 2: 0}))
+    assert named(tmp_path) == [], "nobody is known yet"
+    files.events([event("founded", 5, 1)])
+    files.sighting(sighting(2, {1: 5, 2: 0}))
+    files.events([event("corrected", 3, 1, previous=5)])
+    files.sighting(sighting(4, {1: 3, 2: 0}))
+    files.events([event("joined", 8, 2), event("left", 8, 2)])
+    files.ended([("hall", 2)])
+    files.close()
+    assert named(tmp_path) == [(1, 5), (1, 8), (2, 5), (2, 8), (3, 5), (3, 8), (5, 3), (5, 8)]
+    assert files.unnamed == 0
+
+
+def test_nobody_is_in_a_frame_twice(tmp_path):
+    files = TrackFiles(tmp_path)
+    files.sighting(sighting(0, {1: 7, 2: 7, 3: 0}))
+    files.sighting(sighting(1, {1: 0, 3: 0}))
+    files.events([event("joined", 7, 3), event("joined", 7, 1)])
+    files.close()
+    assert named(tmp_path) == [(1, 7), (2, 7)]
+    assert files.unnamed == 3
+
+
+def test_rows_wait_within_bounds_and_are_still_unique(tmp_path):
+    """Somebody waits for 3000 frames in which somebody else already has the identity he gets."""
+    files = TrackFiles(tmp_path)
+    for index in range(3000):
+        shown = {1: 7} if index % 3 else {1: 7, 2: 0}
+        files.sighting(sighting(index, shown, size=(8, 8)))
+    files.events([event("joined", 7, 2)])
+    files.sighting(sighting(3000, {2: 7}, size=(8, 8)))
+    files.close()
+    assert named(tmp_path) == [(frame, 7) for frame in range(1, 3002)]
+    assert files.unnamed == 1000
+
+
+def test_who_is_never_named_is_counted_and_who_sees_nobody_leaves_an_empty_file(tmp_path):
+    files = TrackFiles(tmp_path)
+    files.sighting(sighting(0, {1: 0}))
+    files.sighting(sighting(1, {1: 0}))
+    files.sighting(sighting(0, {}, camera="court"))
+    files.ended([("hall", 1)])
+    files.close()
+    assert files.unnamed == 2
+    assert (tmp_path / "court.txt").read_text() == (tmp_path / "hall.txt").read_text() == ""
+
+
+def test_local_ids_of_different_cameras_are_different_people(tmp_path):
+    files = TrackFiles(tmp_path)
+    files.sighting(sighting(0, {1: 0}))
+    files.sighting(sighting(0, {1: 0}, camera="court"))
+    files.events([event("founded", 2, 1, camera="court")])
+    files.close()
+    assert (named(tmp_path), named(tmp_path, "court")) == ([], [(1, 2)])
+
+
+# ---- events -------------------------------------------------------------------------------------
+
+
+def test_events_are_json_lines_as_soon_as_they_are_known(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.events([event("founded", 1, 4, time=2.5), event("corrected", 2, 4, previous=1)])
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()  # before it is closed
+    log.close()
+    first = {"kind": "founded", "identity": 1, "camera": "hall", "local_id": 4, "time": 2.5}
+    assert json.loads(lines[0]) == first | {"score": 1.5, "previous": None}
+    assert json.loads(lines[1])["previous"] == 1
+    assert log.count == len(lines) == 2
+
+
+def test_a_score_without_bounds_is_still_json(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.events([IdentityEvent(EventKind.JOINED, 1, "hall", 1, 0.0, float("inf"))])
+    log.close()
+    text = (tmp_path / "events.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["score"] is None
+
+
+# ---- video --------------------------------------------------------------------------------------
+
+
+def decoded(path):
+    """(seconds, BGR image) of each picture."""
+    with av.open(str(path)) as video:
+        return [(float(f.time), f.to_ndarray(format="bgr24")) for f in video.decode(video=0)]
+
+
+def test_videos_show_every_sighting_at_its_time_in_the_colour_of_the_identity(tmp_path):
+    times = [1000.0, 1000.04, 1000.5, 1003.21, 1003.25]
+    videos = AnnotatedVideos(tmp_path)
+    for index, time in enumerate(times):
+        videos.sighting(sighting(index, {1: 5, 2: 0}, time=time))
+    videos.close()
+    pictures = decoded(tmp_path / "hall.mp4")
+    np.testing.assert_allclose([p[0] for p in pictures], np.array(times) - 1000.0, atol=1e-3)
+    for _, image in pictures:
+        assert image.shape == (240, 320, 3)
+        np.testing.assert_allclose(image[130, 10], colour_of(5), atol=40)  # the left edge of a box
+        np.testing.assert_allclose(image[130, 60], 160, atol=25)  # not known: grey
+        np.testing.assert_allclose(image[130, 25], 60, atol=12)  # inside, the picture itself
+
+
+def test_a_change_of_resolution_does_not_end_a_video(tmp_path):
+    """The whole picture is shown: a box at the right border stays at the right border."""
+    videos = AnnotatedVideos(tmp_path)
+    for index, size in enumerate([(320, 240), (640, 480), (161, 121)]):
+        shown = sighting(index, {}, size=size)
+        shown.frame.image[:, -size[0] // 8 :] = 250
+        videos.sighting(shown)
+    videos.close()
+    pictures = decoded(tmp_path / "hall.mp4")
+    assert len(pictures) == 3
+    for _, image in pictures:
+        assert image.shape == (240, 320, 3)
+        assert image[:, 300:].min() > 200
+        assert image[:, :260].max() < 90
+
+
+def test_a_video_whose_run_was_killed_can_be_played(tmp_path):
+    """All but the last fragment, and what the encoder still holds."""
+    videos = AnnotatedVideos(tmp_path)
+    for index in range(600):
+        videos.sighting(sighting(index, {1: 5}, size=(64, 48), time=index / 25))
+    left_behind = tmp_path / "killed.mp4"
+    left_behind.write_bytes((tmp_path / "hall.mp4").read_bytes())
+    videos.close()
+    assert len(decoded(left_behind)) >= 400
+    assert len(decoded(tmp_path / "hall.mp4")) == 600
+
+
+def test_neighbouring_identities_have_different_colours():
+    colours = np.array([colour_of(n) for n in range(1, 40)], float)
+    assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 60
+    assert colour_of(7) == colour_of(7)
+
+
+# ---- report -------------------------------------------------------------------------------------
+
+NASTY = "<script>alert('x')</script>&{0}"
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible words of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def camera_health(**changes):
+    health = {"state": "ended", "frames": 9, "drops": 0, "damaged": 0, "reconnects": 0}
+    return health | {"mean_fps": 10.0, "error": None} | changes
+
+
+def report_of(tmp_path, journal, cameras):
+    summary = {"cameras": cameras, "frames": 9, "seconds": 2.0, "latency_seconds": {"p95": 0.123}}
+    write_report(tmp_path / "report.html", summary, journal)
+    return (tmp_path / "report.html").read_text()
+
+
+def journey(cameras, identities):
+    """Each identity is in front of each camera in turn for a second."""
+    journal = Journal()
+    for place, camera in enumerate(cameras):
+        for index in range(10):
+            people = dict.fromkeys(identities, 0)
+            journal.sighting(
+                sighting(index, people, camera=camera, time=100 + 10 * place + index / 10)
+            )
+        journal.events([event("joined", n, n, camera=camera) for n in identities])
+    return journal
+
+
+def test_the_report_is_one_page_that_needs_nothing_and_names_everybody(tmp_path):
+    journal = journey(["hall", NASTY], [3, 41, 500])
+    trouble = "refused <b>by</b> the camera"
+    text = report_of(
+        tmp_path, journal, {"hall": camera_health(), NASTY: camera_health(error=trouble)}
+    )
+    page = Page(text)
+    assert page.links == []
+    assert "http" not in text
+    assert "url(" not in text
+    assert not {"script", "b", "link", "img", "iframe"} & set(page.tags)
+    assert {"3", "41", "500", "hall", NASTY, trouble} <= set(page.words)
+    assert any("3 people" in words for words in page.words)
+    assert page.tags.count("rect") == 6, "three people before two cameras"
+
+
+def test_journeys_count_who_went_from_where_to_where():
+    journal = journey(["hall", "court", "hall2"], [1, 2])
+    assert journal.journeys() == {("hall", "court"): 2, ("court", "hall2"): 2}
+    stays = journal.by_identity()[2]
+    assert [(s.camera, s.start, round(s.end, 1)) for s in stays][:2] == [
+        ("hall", 100.0, 100.9),
+        ("court", 110.0, 110.9),
+    ]
+
+
+def test_a_report_of_a_run_that_saw_nothing(tmp_path):
+    text = report_of(tmp_path, Journal(), {"hall": camera_health(frames=0)})
+    assert "0 people" in text
+    assert "hall" in Page(text).words
+
+
+def test_a_journal_of_weeks_is_bounded():
+    journal = Journal()
+    for number in range(1, 30_001):
+        journal.sighting(sighting(number, {number: 0}, time=float(number), size=(8, 8)))
+        if number % 2:
+            journal.events([event("founded", number, number)])
+        journal.ended([("hall", number)])
+    assert len(journal.by_identity()) == 15_000, "who was never named is not remembered"
+    for number in range(30_001, 60_001):
+        journal.sighting(sighting(number, {number: 0}, time=float(number), size=(8, 8)))
+        journal.events([event("founded", number, number)])
+        journal.ended([("hall", number)])
+    assert len(journal.by_identity()) == 20_000
+    assert max(journal.by_identity()) == 60_000
+
+
+# ---- all of them ----------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A sink that keeps what it is told, and fails at the named news."""
+
+    def __init__(self, fails=""):
+        self.told, self._fails = [], fails
+
+    def _hear(self, news):
+        self.told.append(news)
+        if news == self._fails:
+            raise OSError(28, "No space left on device")
+
+    def sighting(self, sighting):
+        self._hear("sighting")
+
+    def events(self, events):
+        self._hear("events")
+
+    def ended(self, tracklets):
+        self._hear("ended")
+
+    def close(self):
+        self._hear("close")
+
+
+class BrokenRecorder(Recorder):
+    """Told apart from the others by its name."""
+
+
+@pytest.mark.parametrize("fails", ["sighting", "events", "ended", "close"])
+def test_a_failing_sink_is_left_out_and_no_other(fails, caplog):
+    before, broken, after = Recorder(), BrokenRecorder(fails), Recorder()
+    sinks = EverySink([before, broken, after])
+    for index in range(3):
+        sinks.events([])
+        sinks.sighting(sighting(index, {}))
+        sinks.ended([])
+    sinks.close()
+    assert before.told == after.told == ["events", "sighting", "ended"] * 3 + ["close"]
+    assert "close" in broken.told, "what it has is completed as well as it can be"
+    assert broken.told.count(fails) == (2 if fails == "close" else 1)
+    assert sinks.failures == {"BrokenRecorder": "[Errno 28] No space left on device"}
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert (
+        line
+        == "BrokenRecorder failed and is left out from now on: [Errno 28] No space left on device"
+    )

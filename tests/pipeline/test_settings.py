@@ -1,0 +1,76 @@
+"""A site's file: what is read from it, and that whatever is wrong with it is said in one sentence."""
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
+
+
+def written(tmp_path, text):
+    path = tmp_path / "site.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_whole_site_is_read(tmp_path):
+    site = load_settings(
+        written(
+            tmp_path,
+            '[[camera]]\nname = "hall"\naddress = "hall.mp4"\nmax_rate = 5\n'
+            '[[camera]]\naddress = "rtsp://10.0.0.7/stream"\n'
+            '[detector]\npackage = "people.onnx"\nclasses = [0, 2]\nscore = 0\n'
+            "[embedder]\nslots = 3\n[tracklets]\nbudget = 2\nspacing = 1\n",
+        )
+    )
+    assert site.camera == (
+        CameraSettings("hall.mp4", "hall", 5.0),
+        CameraSettings("rtsp://10.0.0.7/stream", None, None),
+    )
+    assert site.detector == DetectorSettings("people.onnx", 0.0, (0, 2))
+    assert (site.embedder.slots, site.tracklets.budget, site.tracklets.spacing) == (3, 2, 1.0)
+    assert isinstance(site.tracklets.spacing, float)
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_settings(written(tmp_path, "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cameras = 1", "has no 'cameras'; there are camera, detector, embedder, tracklets"),
+        (
+            '[[camera]]\nadress = "x"',
+            "[[camera]] has no 'adress'; there are address, max_rate, name",
+        ),
+        ('[[camera]]\nname = "x"', "[[camera]] lacks 'address'"),
+        ('[camera]\naddress = "x"', "cameras are written as [[camera]]"),
+        ('[[camera]]\naddress = ""', "address must be a text, not ''"),
+        ('[[camera]]\naddress = "x"\nmax_rate = 0', "max_rate must be a number above 0, not 0.0"),
+        ("[detector]\nscore = nan", "score must be a number from 0 on, not nan"),
+        ('[detector]\nscore = "high"', "score must be a number from 0 on, not 'high'"),
+        ("[detector]\nclasses = 0", "classes must be a list of whole numbers, not 0"),
+        ("[detector]\nclasses = []", "classes must be a list of whole numbers, not ()"),
+        ('[detector]\nclasses = ["person"]', "classes must be a list of whole numbers"),
+        ("[embedder]\nslots = 0", "slots must be a whole number from 1 on, not 0"),
+        ("[embedder]\nslots = true", "slots must be a whole number from 1 on, not True"),
+        ("[embedder]\nslots = 2.5", "slots must be a whole number from 1 on, not 2.5"),
+        ("[tracklets]\nbudget = -1", "budget must be a whole number from 1 on, not -1"),
+        ("[tracklets]\nspacing = -0.1", "spacing must be a number from 0 on, not -0.1"),
+        ("detector = 3", "[detector] must be a section, not 3"),
+        ("[detector", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, text, told):
+    with pytest.raises(SettingsError) as error:
+        load_settings(written(tmp_path, text))
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(SettingsError, match=r"cannot read .*nowhere.toml: No such file"):
+        load_settings(tmp_path / "nowhere.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load_settings(tmp_path / "bytes.toml")
