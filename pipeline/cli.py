@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.errors import EngineError
-from pipeline.errors import FeedError, PipelineError, SettingsError
+from pipeline.errors import FeedError, OutputError, PipelineError, SettingsError
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.ingest import CameraState
 from pipeline.run import Detect, RunOptions, Status, run
@@ -75,17 +76,18 @@ def _run(words: Sequence[str], console: Console) -> int:
 
 
 def _complain(summary: Mapping[str, object], console: Console) -> None:
-    """One line for each output that failed; an error where no camera gave a single picture."""
+    """One line for each camera in trouble; an error where an output failed or no camera gave a picture."""
     cameras, failed = summary["cameras"], summary["failed_outputs"]
     assert isinstance(cameras, dict)
     assert isinstance(failed, dict)
-    for name, why in failed.items():
-        console.print(f"{name} failed: {why}", markup=False, soft_wrap=True)
     for name, camera in cameras.items():
         if camera["error"]:
             console.print(f"camera {name}: {camera['error']}", markup=False, soft_wrap=True)
     if all(camera["state"] == CameraState.FAILED for camera in cameras.values()):
         raise FeedError("no camera gave a single picture")
+    if failed:
+        troubles = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        raise OutputError(f"not everything could be written ({troubles}), but the rest is complete")
 
 
 def watched_run(
@@ -93,10 +95,10 @@ def watched_run(
 ) -> dict[str, object]:
     """A run with its status in the terminal, which SIGINT and SIGTERM end in good order."""
     asked = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: asked.set())
-    with Live(console=console, transient=True, auto_refresh=False) as live:
+    with (
+        _signalled(asked),
+        Live(console=console, transient=True, auto_refresh=False) as live,
+    ):
         return run(
             settings,
             options,
@@ -104,6 +106,21 @@ def watched_run(
             show=lambda status: live.update(status_table(status), refresh=True),
             detect=detect,
         )
+
+
+@contextmanager
+def _signalled(asked: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM only set `asked`. Signals belong to the main thread; others leave them alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: asked.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def status_table(status: Status) -> Table:

@@ -1,0 +1,338 @@
+"""Whole runs: a real detector and a real embedder on real footage, real signals, and everything that may go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from pipeline.cli import main
+from pipeline.mot_text import read_mot
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+
+def cut(source, target, first, last):
+    """Frames first…last of a film, as another."""
+    with av.open(str(source)) as film, av.open(str(target), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 768, 432, "yuv420p"
+        stream.options = {"preset": "ultrafast"}
+        for number, frame in enumerate(film.decode(video=0)):
+            if number >= last:
+                break
+            if number >= first:
+                picture = av.VideoFrame.from_ndarray(
+                    frame.to_ndarray(format="bgr24"), format="bgr24"
+                )
+                out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return target
+
+
+@pytest.fixture(scope="module")
+def networks(test_data):
+    models = test_data / "models"
+    (embedder,) = sorted(models.rglob("person-reidentification-retail-0288.xml"))[:1]
+    return {"detector": models / "yolox_nano.onnx", "embedder": embedder}
+
+
+@pytest.fixture(scope="module")
+def people(test_data, tmp_path_factory):
+    """60 frames of a hall in which people walk."""
+    folder = tmp_path_factory.mktemp("people")
+    return cut(test_data / "clips" / "people-detection.264", folder / "people.mp4", 200, 260)
+
+
+@pytest.fixture(scope="module")
+def site(networks, people, tmp_path_factory):
+    """A site's file, with two cameras that see the same."""
+    path = tmp_path_factory.mktemp("site") / "site.toml"
+    path.write_text(
+        f'[[camera]]\nname = "hall"\naddress = "{people}"\n'
+        f'[[camera]]\nname = "<b>[i]"\naddress = "{people}"\n'
+        f'[detector]\npackage = "{networks["detector"]}"\n'
+        f'[embedder]\npackage = "{networks["embedder"]}"\nslots = 32\n'
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(site, tmp_path_factory):
+    """The folder of a run over the whole site."""
+    output = tmp_path_factory.mktemp("runs") / "site"
+    words = ["--site", str(site), "--as-fast-as-possible", "--output", str(output)]
+    assert main(words) == 0
+    return output
+
+
+def words_for(networks):
+    return [f"--{name}={path}" for name, path in networks.items()]
+
+
+def frames_in(video):
+    with av.open(str(video)) as film:
+        return sum(1 for _ in film.decode(video=0))
+
+
+def events_of(run):
+    lines = (run / "events.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=pytest.fail) for line in lines]
+
+
+# ---- a run as it should be ------------------------------------------------------------------------
+
+
+def test_a_run_leaves_what_was_promised(finished):
+    names = {"hall", "<b>[i]"}
+    summary = json.loads((finished / "summary.json").read_text())
+    assert set(summary["cameras"]) == names
+    for name in names:
+        camera = summary["cameras"][name]
+        assert (camera["state"], camera["frames"], camera["drops"]) == ("ended", 60, 0)
+        assert frames_in(finished / f"{name}.mp4") == 60
+    assert summary["frames"] == 120
+    assert summary["failed_outputs"] == {}
+    assert summary["latency_seconds"] == {}, "nothing was live"
+    assert summary["slots"]["capacity"] == 32
+    assert summary["slots"]["open"] == 0
+    assert set(summary["stage_seconds"]) >= {"detect", "track", "embed", "identify", "publish"}
+    report = (finished / "report.html").read_text()
+    assert "http" not in report
+    assert "<b>" not in report
+    assert "&lt;b&gt;[i]" in report
+
+
+def test_tracks_and_events_tell_the_same(finished):
+    """People are in the clip: yolox_nano finds two or three in it, each for about 40 frames."""
+    events = events_of(finished)
+    founded = {e["identity"] for e in events if e["kind"] == "founded"}
+    tracks = read_mot(
+        finished / "tracks" / "hall.txt"
+    )  # refuses the same identity twice in a frame
+    assert len(tracks.frames) > 50
+    assert 1 <= tracks.frames.min() <= tracks.frames.max() <= 60
+    assert set(tracks.ids.tolist()) <= founded
+    assert len(founded) >= 2
+    assert (tracks.boxes[:, 2:] > tracks.boxes[:, :2]).all()
+    ends = [(e["camera"], e["local_id"]) for e in events if e["kind"] == "left"]
+    assert len(ends) == len(set(ends))
+    assert set(ends) == {(e["camera"], e["local_id"]) for e in events}
+    assert json.loads((finished / "summary.json").read_text())["identities"] == len(founded)
+
+
+def test_identities_are_listed_forgotten_and_stay_forgotten(finished, capfd):
+    assert main(["list", str(finished), "--json"]) == 0
+    before = [person["identity"] for person in json.loads(capfd.readouterr().out)]
+    assert before
+    assert main(["list", str(finished)]) == 0
+    assert "hall" in capfd.readouterr().out
+    assert main(["forget", str(finished), str(before[0])]) == 0
+    capfd.readouterr()
+    assert main(["list", str(finished), "--json"]) == 0
+    assert [person["identity"] for person in json.loads(capfd.readouterr().out)] == before[1:]
+    assert main(["forget", str(finished), str(before[0])]) == 2
+    assert f"knows no identity {before[0]}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_in_good_order(number, networks, test_data, tmp_path):
+    """Sent to a run in real time as soon as it has told of somebody."""
+    clip = cut(test_data / "clips" / "people-detection.264", tmp_path / "long.mp4", 200, 500)
+    output = tmp_path / "run"
+    command = [sys.executable, "run_pipeline.py", str(clip), *words_for(networks)]
+    process = subprocess.Popen(
+        [*command, "--output", str(output)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    deadline = time.monotonic() + PATIENCE
+    events = output / "events.jsonl"
+    while not (events.is_file() and events.stat().st_size) and time.monotonic() < deadline:
+        with pytest.raises(subprocess.TimeoutExpired):  # it must not end by itself
+            process.wait(0.05)
+    process.send_signal(number)
+    sent = time.monotonic()
+    printed, told = process.communicate(timeout=PATIENCE)
+    took = time.monotonic() - sent
+    assert process.returncode == 0, told
+    assert took < 2.0
+    assert printed == ""
+    assert "Traceback" not in told
+    summary = json.loads((output / "summary.json").read_text())
+    kinds = [event["kind"] for event in events_of(output)]
+    assert kinds.count("left") >= 1
+    assert summary["events"]["left"] == kinds.count("left")
+    assert 0 < summary["frames"] < 300, "in the middle"
+    assert frames_in(output / "long.mp4") == summary["frames"]
+    assert len(read_mot(output / "tracks" / "long.txt").frames) > 0
+    assert (output / "report.html").read_text().rstrip().endswith("</html>")
+    assert 0 < summary["latency_seconds"]["p95"] < 10
+
+
+def test_a_run_into_the_same_folder_knows_the_same_people(networks, people, tmp_path):
+    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--no-video"]
+    words += ["--output", str(tmp_path / "run")]
+    assert main(words) == 0
+    founded = {event["identity"] for event in events_of(tmp_path / "run")}
+    assert main(words) == 0
+    again = [e for e in events_of(tmp_path / "run") if e["kind"] == "founded"]
+    assert not founded & {event["identity"] for event in again}, "numbers are never used again"
+    assert not (tmp_path / "run" / "people.mp4").exists()
+
+
+# ---- passwords ------------------------------------------------------------------------------------
+
+
+def test_a_password_is_nowhere(networks, tmp_path, capfd):
+    output = tmp_path / "run"
+    addresses = ["rtsp://user:s3cretword@127.0.0.1:9/x", "http://127.0.0.1:9/v?token=s3cretword"]
+    command = [sys.executable, "run_pipeline.py", *addresses, *words_for(networks)]
+    command += ["--duration", "2", "--output", str(output), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["cameras"]["cam1"]["state"] in ("retrying", "connecting")
+    assert "127.0.0.1:9" in summary["cameras"]["cam1"]["address"]
+    assert "s3cret" not in done.stdout + done.stderr
+    files = [path for path in output.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"summary.json", "report.html", "events.jsonl"}
+    assert [path for path in files if b"s3cret" in path.read_bytes()] == []
+
+
+# ---- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(capfd):
+    """Runs a command line that must be refused; answers the one sentence."""
+
+    def run(*words):
+        assert main([str(word) for word in words]) == 2
+        told = capfd.readouterr()
+        assert told.out == ""
+        assert "Traceback" not in told.err
+        lines = [
+            line for line in told.err.splitlines() if "absl" not in line and ".cc:" not in line
+        ]
+        assert len(lines) == 1, told.err  # but for what OpenVINO's readers write by themselves
+        assert lines[0].startswith("error: "), told.err
+        return lines[0]
+
+    return run
+
+
+def test_no_camera_is_refused(refused, tmp_path):
+    assert "there is no camera" in refused("--output", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_site_with_an_unknown_option_is_refused_with_its_brackets(refused, tmp_path):
+    (tmp_path / "site.toml").write_text('[[camera]]\nadress = "hall.mp4"\n')
+    assert "site.toml, [[camera]] has no 'adress'" in refused("--site", tmp_path / "site.toml")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("rtsp://", "no valid host name"),
+        ("rtsp://camera:port/x", "malformed host or port"),
+        ("ftp://camera/x", "of the kind ftp, which cannot be read"),
+        ("nowhere[/].mp4", "There is no file or folder nowhere[/].mp4"),
+    ],
+)
+def test_a_bad_address_is_refused_before_networks_load(refused, tmp_path, address, told):
+    words = [address, "--detector", tmp_path / "none.onnx", "--output", tmp_path / "run"]
+    assert told in refused(*words)
+
+
+def test_wrong_networks_are_refused(refused, networks, people, tmp_path):
+    detector, embedder = networks["detector"], networks["embedder"]
+    (tmp_path / "noise.onnx").write_bytes(b"no network at all" * 99)
+    (tmp_path / "empty").mkdir()
+    output = ["--output", tmp_path / "run"]
+    for words, told in [
+        (["--detector", embedder, "--embedder", embedder], "is not a detector"),
+        (["--detector", detector, "--embedder", detector], "is a detector, not an embedder"),
+        (["--detector", tmp_path / "none.onnx"], "none.onnx"),
+        (["--detector", tmp_path / "noise.onnx"], "noise.onnx"),
+        (["--detector", tmp_path / "empty"], "empty"),
+    ]:
+        assert told in refused(people, *words, *output)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    said = refused(people, *words_for(networks), "--output", tmp_path / "file" / "run")
+    assert "cannot write into" in said
+    (tmp_path / "run" / "tracks").mkdir(parents=True)
+    (tmp_path / "run" / "events.jsonl").mkdir()
+    assert "cannot write into" in refused(
+        people, *words_for(networks), "--output", tmp_path / "run"
+    )
+
+
+def test_names_that_cannot_be_files_are_refused(refused, people, tmp_path):
+    for name, told in [("../x", "cannot be called '../x'"), ("a/b", "cannot be called 'a/b'")]:
+        path = tmp_path / "site.toml"
+        path.write_text(f'[[camera]]\nname = "{name}"\naddress = "{people}"\n')
+        assert told in refused("--site", path)
+    path.write_text(f'[[camera]]\nname = "a"\naddress = "{people}"\n' * 2)
+    assert "two cameras are called 'a'" in refused("--site", path)
+
+
+def test_durations_and_unknown_options_are_refused(capfd):
+    for words in (["x.mp4", "--duration", "-1"], ["x.mp4", "--duration", "nan"], ["--nonsense"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_run_that_is_not_there(refused, tmp_path):
+    assert "no identities" in refused("list", tmp_path / "none")
+    assert "no identities" in refused("forget", tmp_path / "none", "1")
+
+
+def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd):
+    (tmp_path / "noise.mp4").write_bytes(b"no film at all" * 999)
+    words = [tmp_path / "noise.mp4", *words_for(networks), "--output", tmp_path / "run"]
+    assert main(list(map(str, words))) == 2
+    told = capfd.readouterr().err
+    assert "camera noise: " in told
+    assert "error: no camera gave a single picture" in told
+    assert "Traceback" not in told
+
+
+def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path, capfd):
+    """The video's place is taken by a folder."""
+    output = tmp_path / "run"
+    (output / "people.mp4").mkdir(parents=True)
+    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--output", str(output)]
+    assert main(words) == 2
+    told = capfd.readouterr().err
+    assert "Traceback" not in told
+    assert "not everything could be written (AnnotatedVideos: " in told
+    assert json.loads((output / "summary.json").read_text())["frames"] == 60
+    assert len(read_mot(output / "tracks" / "people.txt").frames) > 50
+
+
+def test_a_folder_in_use_is_refused_and_left_as_it_is(refused, finished, networks, people):
+    from pipeline.identify import GalleryStore
+
+    store = GalleryStore(finished / "identities.db", "person-reidentification-retail-0288")
+    before = (finished / "events.jsonl").read_bytes()
+    assert before
+    refused(people, *words_for(networks), "--output", finished)
+    store.close()
+    assert (finished / "events.jsonl").read_bytes() == before
