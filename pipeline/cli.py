@@ -3,17 +3,13 @@
 import argparse
 import importlib
 import json
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -21,8 +17,9 @@ from engines.errors import EngineError
 from pipeline.errors import FeedError, OutputError, PipelineError, SettingsError
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.ingest import CameraState
-from pipeline.run import Detect, RunOptions, Status, run
+from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
+from pipeline.terminal import score_table, watched_run
 
 BAD_INPUT = 2
 EXAMPLES = """examples:
@@ -88,53 +85,6 @@ def _complain(summary: Mapping[str, object], console: Console) -> None:
     if failed:
         troubles = "; ".join(f"{name}: {why}" for name, why in failed.items())
         raise OutputError(f"not everything could be written ({troubles}), but the rest is complete")
-
-
-def watched_run(
-    settings: Settings, options: RunOptions, console: Console, detect: Detect | None = None
-) -> dict[str, object]:
-    """A run with its status in the terminal, which SIGINT and SIGTERM end in good order."""
-    asked = threading.Event()
-    with (
-        _signalled(asked),
-        Live(console=console, transient=True, auto_refresh=False) as live,
-    ):
-        return run(
-            settings,
-            options,
-            stop=asked.is_set,
-            show=lambda status: live.update(status_table(status), refresh=True),
-            detect=detect,
-        )
-
-
-@contextmanager
-def _signalled(asked: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM only set `asked`. Signals belong to the main thread; others leave them alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: asked.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def status_table(status: Status) -> Table:
-    """One line a camera, and the whole below."""
-    latency = status.latency.get("p95")
-    caption = f"{status.people} people · {status.tracklets.open}/{status.slots.capacity} slots"
-    if latency is not None:
-        caption += f" · latency p95 {1000 * latency:.0f} ms"
-    table = Table("camera", "state", "fps", "frames", "drops", "reconnects", "", caption=caption)
-    for name, camera in status.cameras.items():
-        counts = (str(camera.frames), str(camera.drops), str(camera.reconnects))
-        rate, trouble = f"{camera.fps:.1f}", escape(camera.error or "")
-        table.add_row(escape(name), str(camera.state), rate, *counts, trouble)
-    return table
 
 
 def _run_parser() -> argparse.ArgumentParser:
@@ -203,28 +153,6 @@ def _evaluate(words: Sequence[str], console: Console) -> int:
     else:
         Console().print(score_table(found))
     return 0
-
-
-def score_table(found: object) -> Table:
-    """HOTA, IDF1 and MOTA, and what is lost where."""
-    from pipeline.evaluation import Evaluation  # noqa: PLC0415 (needs an extra)
-
-    assert isinstance(found, Evaluation)
-    links = found.links_across
-    caption = f"links across cameras: precision {links.precision:.2f}, recall {links.recall:.2f}"
-    table = Table(
-        "", "HOTA", "IDF1", "MOTA", "switches", "misses", "false", "people", caption=caption
-    )
-    rows = {
-        **found.cameras,
-        "all cameras": found.overall,
-        "…linked by the truth": found.truth_linked,
-    }
-    for name, score in rows.items():
-        figures = (f"{100 * score.hota:.1f}", f"{100 * score.idf1:.1f}", f"{100 * score.mota:.1f}")
-        counts = (score.id_switches, score.misses, score.false_positives, score.people)
-        table.add_row(escape(name), *figures, *map(str, counts))
-    return table
 
 
 def _list(words: Sequence[str], console: Console) -> int:

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from pipeline.cli import score_table, watched_run
 from pipeline.evaluation import evaluate_run
 from pipeline.frames import Detections, Frame
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings
+from pipeline.terminal import score_table, watched_run
 from synthetic import SiteRequest, write_site
 
 SITE, SEED, SECONDS, FPS = "mall", 2026, 40.0, 12.5
-SIZE = (640, 360)
+SIZE = (768, 432)
 MISSED, SHAKEN, SEEN = 0.05, 0.03, 0.2
 """Share of boxes left out; deviation of the corners in widths and heights; visibility that a detector needs."""
 
