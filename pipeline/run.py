@@ -19,7 +19,7 @@ from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.errors import OutputError, SettingsError
 from pipeline.frames import Detections, Frame
-from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
     CameraHealth,
     IngestOptions,
@@ -100,7 +100,7 @@ def run(
     store = GalleryStore(
         options.identities or folder / "identities.db", _network(settings.embedder)
     )
-    identifier = Identifier(IdentifySettings(), store)
+    identifier = Identifier(settings.match.identify(), store)
     journal = Journal()
     with _writing(folder):
         sinks: list[Sink] = [

@@ -16,9 +16,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import TypeAlias, TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
+from pipeline.identify import IdentifySettings, Site
+from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -55,6 +57,34 @@ class EmbedderSettings:
     """Tracklets that can be followed at once, over all cameras."""
 
 
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+_GUESS = Similarity()
+
+
+@dataclass(frozen=True, slots=True)
+class MatchSettings:
+    """What is known of this site's looks and cameras. Calibration finds out; until then these are guesses."""
+
+    even: float = _GUESS.even
+    """The cosine of two embeddings that speaks neither for nor against one person."""
+    slope: float = _GUESS.slope
+    """Evidence, in nats, per unit of cosine."""
+    overlapping: Pairs = ()
+    """Pairs of cameras that see common ground."""
+    apart: Pairs = ()
+    """Pairs of cameras that see none: nobody is in both at once."""
+    retention_hours: float = 24.0
+    """After this everything about a tracklet is forgotten."""
+
+    def identify(self) -> IdentifySettings:
+        """As the identities want it."""
+        return IdentifySettings(
+            mapping=Similarity(even=self.even, slope=self.slope),
+            site=Site(overlapping=frozenset(self.overlapping), apart=frozenset(self.apart)),
+            retention=3600 * self.retention_hours,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A site."""
@@ -63,9 +93,17 @@ class Settings:
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     tracklets: TrackletSettings = field(default_factory=TrackletSettings)
+    match: MatchSettings = field(default_factory=MatchSettings)
 
 
-Section = TypeVar("Section", DetectorSettings, EmbedderSettings, TrackletSettings, CameraSettings)
+Section = TypeVar(
+    "Section",
+    DetectorSettings,
+    EmbedderSettings,
+    TrackletSettings,
+    MatchSettings,
+    CameraSettings,
+)
 
 
 def load_settings(path: Path) -> Settings:
@@ -86,6 +124,7 @@ def load_settings(path: Path) -> Settings:
         detector=_section(DetectorSettings, raw.get("detector", {}), f"{path}, [detector]"),
         embedder=_section(EmbedderSettings, raw.get("embedder", {}), f"{path}, [embedder]"),
         tracklets=_section(TrackletSettings, raw.get("tracklets", {}), f"{path}, [tracklets]"),
+        match=_section(MatchSettings, raw.get("match", {}), f"{path}, [match]"),
     )
 
 
@@ -107,7 +146,7 @@ def _section(kind: type[Section], raw: object, where: str) -> Section:
 def _typed(value: object, kind: object, where: str) -> object:
     """The value as the field wants it: whole numbers may stand for broken ones, and lists for tuples."""
     if isinstance(value, list):
-        value = tuple(value)
+        value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
     if kind in (float, float | None) and _is_whole(value):
         value = float(value)  # type: ignore[arg-type]
     wanted, fits = _ACCEPTED[kind]
@@ -128,6 +167,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_text, value))
+
+
 _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
     str: ("a text", _is_text),
     str | None: ("a text", _is_text),
@@ -137,6 +180,10 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
     tuple[int, ...]: (
         "a list of whole numbers",
         lambda value: isinstance(value, tuple) and bool(value) and all(map(_is_whole, value)),
+    ),
+    Pairs: (
+        "a list of pairs of cameras",
+        lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
     ),
 }
 """What may be written for a field, by its type."""

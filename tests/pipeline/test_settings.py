@@ -38,7 +38,7 @@ def test_an_empty_file_is_all_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("cameras = 1", "has no 'cameras'; there are camera, detector, embedder, tracklets"),
+        ("cameras = 1", "has no 'cameras'; there are camera, detector, embedder, match, tracklets"),
         (
             '[[camera]]\nadress = "x"',
             "[[camera]] has no 'adress'; there are address, max_rate, name",
@@ -57,6 +57,8 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("[embedder]\nslots = 2.5", "slots must be a whole number from 1 on, not 2.5"),
         ("[tracklets]\nbudget = -1", "budget must be a whole number from 1 on, not -1"),
         ("[tracklets]\nspacing = -0.1", "spacing must be a number from 0 on, not -0.1"),
+        ('[match]\napart = ["a", "b"]', "apart must be a list of pairs of cameras"),
+        ('[match]\napart = [["a", "b", "c"]]', "apart must be a list of pairs of cameras"),
         ("detector = 3", "[detector] must be a section, not 3"),
         ("[detector", "is not TOML"),
     ],
@@ -74,3 +76,11 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="is not TOML"):
         load_settings(tmp_path / "bytes.toml")
+
+
+def test_what_is_known_of_a_site_reaches_the_identities(tmp_path):
+    text = '[match]\neven = 0.6\nslope = 9\noverlapping = [["a", "b"]]\nretention_hours = 0.5\n'
+    known = load_settings(written(tmp_path, text)).match.identify()
+    assert (known.mapping.even, known.mapping.slope, known.retention) == (0.6, 9.0, 1800.0)
+    assert known.site.overlapping == {("a", "b")}
+    assert known.site.apart == frozenset()
