@@ -1,7 +1,7 @@
 """Is the network the limit of a training, or the pictures? `python -m benchmarks.training_input`
 
 Steps on fresh batches, decoded and augmented beside the network, against steps that see one batch
-over and over; in turns within one process, the fastest of each. On a CPU, which decodes and computes
+over and over; in turns within one process, the median of each. On a CPU, which decodes and computes
 alike, the ratio of processor time tells the same and is not disturbed by other programs.
 """
 
@@ -51,7 +51,8 @@ def main() -> None:
         batches.close()
     crops = 2 * options.pairs * STRONG.length
     (wall_fed, cpu_fed), (wall, cpu) = (
-        (min(column) for column in zip(*times, strict=True)) for times in (fed, compute)
+        (float(np.median(column)) for column in zip(*times, strict=True))
+        for times in (fed, compute)
     )
     row = {"network": options.network, "device": options.device, "crops_per_step": crops}
     row |= {"crops_per_second": crops / wall_fed, "compute_only": crops / wall}
