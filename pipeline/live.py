@@ -150,6 +150,5 @@ class LiveLoop:
     def _tracker(self, frame: Frame) -> Tracker:
         """One a camera, for as long as the run: a change of resolution must not begin its ids anew."""
         if frame.camera not in self._trackers:
-            height, width = frame.image.shape[:2]
-            self._trackers[frame.camera] = Tracker((width, height))
+            self._trackers[frame.camera] = Tracker(frame.pixels.size)
         return self._trackers[frame.camera]

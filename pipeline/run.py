@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -72,6 +71,11 @@ class Status:
     people: int
 
 
+def open_fastest(path: Path) -> Engine:
+    """The network computing as fast as this machine can."""
+    return open_engine(path, precision="fastest")
+
+
 def run(
     settings: Settings,
     options: RunOptions,
@@ -79,7 +83,7 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Status], None] = lambda status: None,
     detect: Detect | None = None,
-    open_network: OpenNetwork = partial(open_engine, precision="fastest"),
+    open_network: OpenNetwork = open_fastest,
 ) -> dict[str, object]:
     """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
 
@@ -159,7 +163,7 @@ def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Dete
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     detector = Detector(open_network(path), spec)
-    return lambda frames: detector([frame.image for frame in frames])
+    return lambda frames: detector([frame.shown for frame in frames])
 
 
 def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> StreamingReid:

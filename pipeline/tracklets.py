@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
 from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
+from pipeline.pixels import Pixels
 
 Seen: TypeAlias = tuple[Frame, Tracks]
 Rows: TypeAlias = NDArray[Any]
@@ -142,7 +143,7 @@ class Tracklets:
         self._open_slots(places)
         for n, candidate in enumerate(ready):
             frame = seen[candidate["frame"]][0]
-            self._cut(frame.image, candidate["box"], self._crops[n])
+            self._cut(frame.pixels, candidate["box"], self._crops[n])
         slots = self._rows["slot"][places]
         embeddings = self._pool.step(slots, self._crops[: len(ready)])
         self._embedded += len(ready)
@@ -212,7 +213,7 @@ class Tracklets:
         candidates = np.zeros(len(tracks), _CANDIDATE)
         candidates["frame"], candidates["time"] = index, frame.time
         candidates["row"] = np.searchsorted(self._rows["key"], self._keys(frame, tracks))
-        height, width = frame.image.shape[:2]
+        width, height = frame.pixels.size
         boxes = np.clip(tracks.boxes, 0, np.array([width, height] * 2, np.float32))
         candidates["box"], candidates["height"] = boxes, boxes[:, 3] - boxes[:, 1]
         candidates["quality"] = quality(
@@ -225,9 +226,8 @@ class Tracklets:
             self._rows["slot"][place] = self._pool.open()
 
     @staticmethod
-    def _cut(image: Image, box: FloatArray, into: Image) -> None:
-        (left, top), (right, bottom) = box[:2].astype(int), np.ceil(box[2:]).astype(int)
-        part = image[top:bottom, left:right]
+    def _cut(pixels: Pixels, box: FloatArray, into: Image) -> None:
+        part = pixels.part(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
         shrinks = part.shape[0] > into.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         cv2.resize(part, (into.shape[1], into.shape[0]), dst=into, interpolation=how)

@@ -1,22 +1,32 @@
-"""Annotated video: what each camera saw, with boxes in the colour of the identity."""
+"""Annotated video: what each camera saw, with boxes in the colour of the identity.
+
+Drawn on brightness and colour as the decoder left them and the encoder wants them, on a thread of its own: the
+loop waits only if that one is many frames behind.
+"""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import av
 import cv2
 import numpy as np
 
-from pipeline.frames import IdentityEvent, Image
+from pipeline.frames import IdentityEvent
+from pipeline.pixels import Plane
 from pipeline.publish.sink import Sighting
 
 _TICKS = 1000
 _FRAGMENT = 100
 """Frames, at most, that a killed run takes from the end of its videos."""
+_BACKLOG = 16
+"""Frames that may wait to be encoded."""
 _GOLDEN = 0.6180339887
 _UNKNOWN = (160, 160, 160)
+_WHITE, _NO_COLOUR = 235, 128
 
 
 class AnnotatedVideos:
@@ -26,14 +36,16 @@ class AnnotatedVideos:
         """`quality` is x264's constant rate factor."""
         self._folder, self._quality = folder, quality
         self._videos: dict[str, _Video] = {}
+        self._waiting: Queue[Sighting | None] = Queue(_BACKLOG)
+        self._failure: Exception | None = None
+        self._thread = Thread(target=self._run, name="annotated video", daemon=True)
+        self._thread.start()
 
     def sighting(self, sighting: Sighting) -> None:
-        camera = sighting.frame.camera
-        if camera not in self._videos:
-            size = (sighting.frame.image.shape[1] & ~1, sighting.frame.image.shape[0] & ~1)
-            path = self._folder / f"{camera}.mp4"
-            self._videos[camera] = _Video(path, size, self._quality, sighting.frame.time)
-        self._videos[camera].write(annotate(sighting), sighting.frame.time)
+        """Takes it and returns; what went wrong with an earlier one is raised now."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.put(sighting)
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         """Shown by colour and number, from the next frame on."""
@@ -42,33 +54,78 @@ class AnnotatedVideos:
         """Nothing to show."""
 
     def close(self) -> None:
+        """Everything that was taken is in the videos when this returns."""
+        self._waiting.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        while (sighting := self._waiting.get()) is not None:
+            if self._failure is None:
+                self._attempt(lambda shown=sighting: self._write(shown))  # type: ignore[misc]
         for video in self._videos.values():
-            video.close()
+            self._attempt(video.close)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """The loop hears of the first failure; after it, frames are taken and left out."""
+        try:
+            work()
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _write(self, sighting: Sighting) -> None:
+        camera, planes = sighting.frame.camera, annotate(sighting)
+        if camera not in self._videos:
+            size = planes.shape[1], planes.shape[0] * 2 // 3
+            path = self._folder / f"{camera}.mp4"
+            self._videos[camera] = _Video(path, size, self._quality, sighting.frame.time)
+        self._videos[camera].write(planes, sighting.frame.time)
 
 
-def annotate(sighting: Sighting) -> Image:
-    """A copy of the picture with a box and a number on everybody."""
-    image = sighting.frame.image.copy()
+def annotate(sighting: Sighting) -> Plane:
+    """The picture with a box and a number on everybody: (H·3/2, W) uint8, Y, U and V below each other."""
+    planes = sighting.frame.pixels.yuv420()
     for box, identity in zip(
         sighting.tracks.boxes.astype(int).tolist(), sighting.identities.tolist(), strict=True
     ):
-        colour = colour_of(identity) if identity else _UNKNOWN
-        cv2.rectangle(image, tuple(box[:2]), tuple(box[2:]), colour, 2)
+        colour = _yuv(colour_of(identity) if identity else _UNKNOWN)
+        left, top, right, bottom = (n // 2 for n in box)  # in samples of colour
         label = str(identity) if identity else "?"
         (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-        top = max(box[1], height + 6)
-        cv2.rectangle(image, (box[0], top - height - 6), (box[0] + width + 6, top), colour, -1)
-        cv2.putText(
-            image,
-            label,
-            (box[0] + 3, top - 4),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            (255, 255, 255),
-            1,
-            cv2.LINE_AA,
-        )
-    return image
+        wide, high = width // 2 + 4, height // 2 + 4
+        edge = max(top, high)
+        for plane, value, scale in zip(_views(planes), colour, (2, 1, 1), strict=True):
+            for inset in range(scale):
+                corner = scale * right + scale - 1 - inset, scale * bottom + scale - 1 - inset
+                cv2.rectangle(plane, (scale * left + inset, scale * top + inset), corner, value, 1)
+            x, y = scale * left, scale * (edge - high)
+            flag = plane[max(y, 0) : scale * edge, max(x, 0) : max(x + scale * wide, 0)]
+            flag[:] = value
+        for plane, value in zip(_views(planes), (_WHITE, _NO_COLOUR, _NO_COLOUR), strict=True):
+            scale = planes.shape[1] // plane.shape[1]
+            place = (2 * left + 4) // scale, (2 * edge - 4) // scale
+            cv2.putText(
+                plane, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 / scale, value, 1, cv2.LINE_AA
+            )
+    return planes
+
+
+def _views(planes: Plane) -> list[Plane]:
+    """Y, U and V, each an array of its own shape in the same memory."""
+    width, height = planes.shape[1], planes.shape[0] * 2 // 3
+    small = (height // 2, width // 2)
+    colours = planes[height:].reshape(2, *small)
+    return [planes[:height], colours[0], colours[1]]
+
+
+def _yuv(bgr: tuple[int, int, int]) -> tuple[int, int, int]:
+    y, v, u = cv2.cvtColor(np.array([[bgr]], np.uint8), cv2.COLOR_BGR2YCrCb)[0, 0].astype(float)
+    return (
+        round(16 + y * 219 / 255),
+        round(128 + (u - 128) * 224 / 255),
+        round(128 + (v - 128) * 224 / 255),
+    )
 
 
 def colour_of(identity: int) -> tuple[int, int, int]:
@@ -86,17 +143,15 @@ class _Video:
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": str(quality), "preset": "ultrafast", "g": str(_FRAGMENT)}
+        self._stream.codec_context.thread_count = 1  # the cores have better things to do
         self._stream.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._start, self._last, self._size = start, -1, size
 
-    def write(self, image: Image, time: float) -> None:
-        width, height = self._size
-        if (image.shape[1] & ~1, image.shape[0] & ~1) != self._size:
-            image = cv2.resize(image, self._size)  # the camera changed its resolution
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(image[:height, :width]), format="bgr24"
-        )
+    def write(self, planes: Plane, time: float) -> None:
+        if planes.shape != (self._size[1] * 3 // 2, self._size[0]):
+            planes = self._resized(planes)  # the camera changed its resolution
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
@@ -104,3 +159,9 @@ class _Video:
     def close(self) -> None:
         self._container.mux(self._stream.encode(None))
         self._container.close()
+
+    def _resized(self, planes: Plane) -> Plane:
+        resized = np.empty((self._size[1] * 3 // 2, self._size[0]), np.uint8)
+        for plane, target in zip(_views(planes), _views(resized), strict=True):
+            cv2.resize(plane, target.shape[::-1], dst=target)
+        return resized
