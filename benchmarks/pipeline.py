@@ -163,16 +163,14 @@ def main() -> None:
 
 def measure(settings: Settings, output: Path, *, video: bool) -> Round:
     """One run over every frame, and what its engines did, alone."""
-    recorder, summary = Recorder(), {}
+    recorder = Recorder()
     options = RunOptions(output, every_frame=True, video=video, start=0.0)
     (output / "identities.db").unlink(missing_ok=True)
-    began = time.process_time()
     summary = run(settings, options, open_network=recorder.open)
-    processor = time.process_time() - began
     return Round(
         frames=summary["frames"],
         crops=sum(call.batch for call in recorder.calls if call.network == "embedder"),
-        whole=(summary["seconds"], processor),
+        whole=(summary["seconds"], summary["processor_seconds"]),
         engines=recorder.replay(),
         detector=recorder.replay("detector"),
         embedder=recorder.replay("embedder"),

@@ -121,6 +121,7 @@ def run(
     loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
     warm_up()
     begun = shown = time.monotonic()
+    busy = time.process_time()
     ends = math.inf if options.duration is None else begun + options.duration
     sources.start()
     try:
@@ -140,6 +141,7 @@ def run(
     summary: dict[str, object] = {
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
+        "processor_seconds": time.process_time() - busy,
         "identities": people,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),

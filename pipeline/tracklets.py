@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from engines.streaming import StreamingReid
 from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
 from pipeline.pixels import Pixels
+from pipeline.quality import quality, sharpness
 
 Seen: TypeAlias = tuple[Frame, Tracks]
 Rows: TypeAlias = NDArray[Any]
 """A structured array."""
 
+_BLURRED = 0.25
+"""What a wholly blurred crop is worth beside a sharp one: it is taken after four times the spacing only."""
 _CAMERA_STRIDE = 1 << 40
 """Local ids are below this, so that camera and id make one sortable number."""
 
@@ -191,6 +194,10 @@ class Tracklets:
             candidates["height"] >= settings.least_height
         )
         candidates, rows = candidates[due & good], rows[due & good]
+        sharp = _BLURRED + (1 - _BLURRED) * self._sharpness(seen, candidates)
+        candidates["quality"] *= sharp
+        due = (candidates["time"] - rows["embedded"]) * sharp >= spacing[due & good]
+        candidates, rows = candidates[due], rows[due]
         waited = candidates["time"] - np.maximum(rows["embedded"], rows["since"])
         known = np.minimum(rows["crops"], settings.well_known)  # or old ones starve among young
         worth = candidates["quality"] * (settings.spacing + waited) / (1.0 + known)
@@ -221,6 +228,15 @@ class Tracklets:
         )
         return candidates
 
+    @staticmethod
+    def _sharpness(seen: Sequence[Seen], candidates: Rows) -> FloatArray:
+        """(N,) of those that are due, a camera at a time: looking costs more than all else here."""
+        sharp = np.zeros(len(candidates), np.float32)
+        for index in np.unique(candidates["frame"]).tolist():
+            here = candidates["frame"] == index
+            sharp[here] = sharpness(seen[index][0].pixels.luma(), candidates["box"][here])
+        return sharp
+
     def _open_slots(self, places: IntArray) -> None:
         for place in places[self._rows["slot"][places] < 0].tolist():
             self._rows["slot"][place] = self._pool.open()
@@ -243,28 +259,3 @@ _CANDIDATE = np.dtype(
         ("box", np.float32, 4),
     ]
 )
-
-
-def quality(
-    boxes: FloatArray, scores: FloatArray, size: tuple[int, int], full_height: float
-) -> FloatArray:
-    """(N,) 0…1: how well each of the people (N, 4) in a picture of (width, height) can be seen.
-
-    Large, surely detected, not cut by the border, of a person's shape, and not behind somebody: of two that
-    overlap, the one whose feet are lower is in front.
-    """
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    large = np.clip(height / max(full_height, 1.0), 0, 1)
-    upright = np.clip(height / np.maximum(width, 1) - 0.8, 0, 1)
-    whole = np.clip(6 * width / np.maximum(height, 1), 0, 1)  # a sliver is most likely cut
-    edge = np.array([0, 0, size[0], size[1]], np.float32)
-    inside = np.where((np.abs(boxes - edge) < 2).any(axis=1), 0.6, 1.0)
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2) / np.maximum(width * height, 1)[:, None]
-    in_front = boxes[None, :, 3] > boxes[:, None, 3]
-    hidden = np.where(in_front, shared, 0).max(axis=1, initial=0)
-    value: FloatArray = (scores * large * upright * whole * inside * (1 - hidden)).astype(
-        np.float32
-    )
-    return value
