@@ -369,4 +369,4 @@ def test_a_blurred_crop_waits_for_a_sharp_one_but_not_for_ever():
                 before[key] = update.frames_seen
     assert taken[1][0] == taken[2][0] == 0.0, "the first crop is taken whatever it is"
     assert np.diff(taken[2])[:4].max() <= 0.41
-    assert 0.6 <= np.diff(taken[1]).min() <= np.diff(taken[1]).max() <= 1.05
+    assert 0.5 <= np.diff(taken[1]).min() <= np.diff(taken[1]).max() <= 1.05
