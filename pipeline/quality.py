@@ -72,7 +72,8 @@ def sharpness(luma: Plane, boxes: FloatArray) -> FloatArray:
         )
         ratios.append(np.sqrt((near + _NOISE) / (far + _NOISE)))
     value = (np.minimum(*ratios) - _BLURRED) / (_SHARP - _BLURRED)
-    return np.clip(value, 0, 1).astype(np.float32)
+    sharp: FloatArray = np.clip(value, 0, 1).astype(np.float32)
+    return sharp
 
 
 def _at(luma: Plane, places: NDArray[np.int64]) -> FloatArray:

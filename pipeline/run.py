@@ -18,6 +18,7 @@ from engines.opening import is_foreign
 from engines.package import Head, Kind, read_manifest
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
+from pipeline.effort import Effort
 from pipeline.errors import OutputError, SettingsError
 from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier
@@ -118,7 +119,8 @@ def run(
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
+    effort = None if options.every_frame else Effort(settings.tracklets.budget)
+    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now, effort=effort)
     warm_up()
     begun = shown = time.monotonic()
     busy = time.process_time()

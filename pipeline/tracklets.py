@@ -97,12 +97,16 @@ class Tracklets:
         return TrackletCounts(int((self._rows["slot"] >= 0).sum()), self._embedded, self._refused)
 
     def update(
-        self, seen: Sequence[Seen], now: float
+        self, seen: Sequence[Seen], now: float, budget: int | None = None
     ) -> tuple[list[TrackletUpdate], list[tuple[str, int]]]:
-        """One tick: what was learned of whom, and the tracklets that ended (camera, local id)."""
+        """One tick: what was learned of whom, and the tracklets that ended (camera, local id).
+
+        `budget`: fewer crops than the settings allow.
+        """
         for frame, tracks in seen:
             self._note(self._keys(frame, tracks), frame.time)
-        self._embed(seen)
+        most = self._settings.budget
+        self._embed(seen, most if budget is None else min(budget, most))
         return self._tell(), self._end(now)
 
     def end_all(self) -> list[tuple[str, int]]:
@@ -138,8 +142,8 @@ class Tracklets:
 
     # ---- what is worth embedding ------------------------------------------------------------------
 
-    def _embed(self, seen: Sequence[Seen]) -> None:
-        ready = self._choose(seen)
+    def _embed(self, seen: Sequence[Seen], budget: int) -> None:
+        ready = self._choose(seen)[:budget]
         if not len(ready):
             return
         places = ready["row"]
@@ -202,7 +206,7 @@ class Tracklets:
         known = np.minimum(rows["crops"], settings.well_known)  # or old ones starve among young
         worth = candidates["quality"] * (settings.spacing + waited) / (1.0 + known)
         order = np.lexsort((-worth, np.isfinite(rows["embedded"])))
-        best: Rows = self._seated(candidates[order])[: settings.budget]
+        best: Rows = self._seated(candidates[order])
         return best
 
     def _seated(self, candidates: Rows) -> Rows:

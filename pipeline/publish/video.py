@@ -7,6 +7,7 @@ loop waits only if that one is many frames behind.
 import colorsys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -26,13 +27,13 @@ _BACKLOG = 16
 """Frames that may wait to be encoded."""
 _GOLDEN = 0.6180339887
 _UNKNOWN = (160, 160, 160)
-_WHITE, _NO_COLOUR = 235, 128
+_WHITE = (255, 255, 255)
 
 
 class AnnotatedVideos:
     """`<camera>.mp4`, each frame shown at the time at which it was taken."""
 
-    def __init__(self, folder: Path, quality: int = 26) -> None:
+    def __init__(self, folder: Path, quality: int = 28) -> None:
         """`quality` is x264's constant rate factor."""
         self._folder, self._quality = folder, quality
         self._videos: dict[str, _Video] = {}
@@ -86,29 +87,33 @@ class AnnotatedVideos:
 def annotate(sighting: Sighting) -> Plane:
     """The picture with a box and a number on everybody: (H·3/2, W) uint8, Y, U and V below each other."""
     planes = sighting.frame.pixels.yuv420()
-    for box, identity in zip(
-        sighting.tracks.boxes.astype(int).tolist(), sighting.identities.tolist(), strict=True
-    ):
-        colour = _yuv(colour_of(identity) if identity else _UNKNOWN)
-        left, top, right, bottom = (n // 2 for n in box)  # in samples of colour
-        label = str(identity) if identity else "?"
-        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-        wide, high = width // 2 + 4, height // 2 + 4
-        edge = max(top, high)
-        for plane, value, scale in zip(_views(planes), colour, (2, 1, 1), strict=True):
-            for inset in range(scale):
-                corner = scale * right + scale - 1 - inset, scale * bottom + scale - 1 - inset
-                cv2.rectangle(plane, (scale * left + inset, scale * top + inset), corner, value, 1)
-            x, y = scale * left, scale * (edge - high)
-            flag = plane[max(y, 0) : scale * edge, max(x, 0) : max(x + scale * wide, 0)]
-            flag[:] = value
-        for plane, value in zip(_views(planes), (_WHITE, _NO_COLOUR, _NO_COLOUR), strict=True):
-            scale = planes.shape[1] // plane.shape[1]
-            place = (2 * left + 4) // scale, (2 * edge - 4) // scale
-            cv2.putText(
-                plane, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 / scale, value, 1, cv2.LINE_AA
-            )
+    views = _views(planes)
+    height, width = views[1].shape  # boxes are drawn in whole samples of colour
+    boxes = np.clip(sighting.tracks.boxes / 2, -1, [width, height] * 2).astype(int).tolist()
+    for box, identity in zip(boxes, sighting.identities.tolist(), strict=True):
+        colour, *label = _label(identity)
+        left, top, right, bottom = box
+        high = label[1].shape[0]
+        for plane, value, stamp, n in zip(views, colour, label, (2, 1, 1), strict=True):
+            x0, x1, y0, y1 = n * max(left, 0), n * (right + 1), n * max(top, 0), n * (bottom + 1)
+            plane[y0 : n * max(top + 1, 0), x0:x1] = value
+            plane[n * max(bottom, 0) : y1, x0:x1] = value
+            plane[y0:y1, x0 : n * max(left + 1, 0)] = value
+            plane[y0:y1, n * max(right, 0) : x1] = value
+            at = plane[n * max(top - high, 0) :, x0:][: stamp.shape[0], : stamp.shape[1]]
+            at[:] = stamp[: at.shape[0], : at.shape[1]]
     return planes
+
+
+@lru_cache(maxsize=512)
+def _label(identity: int) -> tuple[tuple[int, int, int], Plane, Plane, Plane]:
+    """The colour of an identity, and its number on that colour: in Y, U and V. Drawing costs more than copying."""
+    text, bgr = (str(identity), colour_of(identity)) if identity else ("?", _UNKNOWN)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    image = np.full((height + 7 & ~1, width + 7 & ~1, 3), bgr, np.uint8)
+    cv2.putText(image, text, (3, height + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _WHITE, 1, cv2.LINE_AA)
+    y, u, v = _views(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8))
+    return (int(y[0, 0]), int(u[0, 0]), int(v[0, 0])), y, u, v
 
 
 def _views(planes: Plane) -> list[Plane]:
@@ -117,15 +122,6 @@ def _views(planes: Plane) -> list[Plane]:
     small = (height // 2, width // 2)
     colours = planes[height:].reshape(2, *small)
     return [planes[:height], colours[0], colours[1]]
-
-
-def _yuv(bgr: tuple[int, int, int]) -> tuple[int, int, int]:
-    y, v, u = cv2.cvtColor(np.array([[bgr]], np.uint8), cv2.COLOR_BGR2YCrCb)[0, 0].astype(float)
-    return (
-        round(16 + y * 219 / 255),
-        round(128 + (u - 128) * 224 / 255),
-        round(128 + (v - 128) * 224 / 255),
-    )
 
 
 def colour_of(identity: int) -> tuple[int, int, int]:
