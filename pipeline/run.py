@@ -13,10 +13,12 @@ from typing import TypeAlias
 
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
+from engines.engine import Engine
 from engines.opening import is_foreign
 from engines.package import Head, Kind, read_manifest
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
+from pipeline.effort import Effort
 from pipeline.errors import OutputError, SettingsError
 from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier
@@ -37,6 +39,7 @@ from pipeline.track import warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
 
 Detect: TypeAlias = Callable[[Sequence[Frame]], Sequence[Detections]]
+OpenNetwork: TypeAlias = Callable[[Path], Engine]
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -69,6 +72,11 @@ class Status:
     people: int
 
 
+def open_fastest(path: Path) -> Engine:
+    """The network computing as fast as this machine can."""
+    return open_engine(path, precision="fastest")
+
+
 def run(
     settings: Settings,
     options: RunOptions,
@@ -76,17 +84,18 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Status], None] = lambda status: None,
     detect: Detect | None = None,
+    open_network: OpenNetwork = open_fastest,
 ) -> dict[str, object]:
     """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
 
-    `detect` stands in for the detector that the settings name.
+    `detect` stands in for the detector that the settings name. `open_network` opens every engine.
     """
     if not settings.camera:
         raise SettingsError("there is no camera: name at least one address, or a site with --site")
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = _names(settings, name_cameras(addresses))
-    detect = detect or open_detector(settings.detector)
-    pool = open_pool(settings.embedder)
+    detect = detect or open_detector(settings.detector, open_network)
+    pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
         addresses,
         names,
@@ -110,9 +119,11 @@ def run(
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
+    effort = None if options.every_frame else Effort(settings.tracklets.budget)
+    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now, effort=effort)
     warm_up()
     begun = shown = time.monotonic()
+    busy = time.process_time()
     ends = math.inf if options.duration is None else begun + options.duration
     sources.start()
     try:
@@ -132,6 +143,7 @@ def run(
     summary: dict[str, object] = {
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
+        "processor_seconds": time.process_time() - busy,
         "identities": people,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
@@ -144,7 +156,7 @@ def run(
     return summary
 
 
-def open_detector(settings: DetectorSettings) -> Detect:
+def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:
     """The detector that the settings name: a package of ours or a foreign graph."""
     path = Path(settings.package)
     if settings.package == DetectorSettings().package and not path.exists():
@@ -154,15 +166,15 @@ def open_detector(settings: DetectorSettings) -> Detect:
         )
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
-    detector = Detector(open_engine(path, precision="fastest"), spec)
-    return lambda frames: detector([frame.image for frame in frames])
+    detector = Detector(open_network(path), spec)
+    return lambda frames: detector([frame.shown for frame in frames])
 
 
-def open_pool(settings: EmbedderSettings) -> StreamingReid:
+def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> StreamingReid:
     """Slots of the embedder that the settings name; one that embeds single frames gets their mean."""
     path = Path(settings.package)
     kind = adopt(path).kind if is_foreign(path) else read_manifest(path).kind
-    engine = open_engine(path, precision="fastest")
+    engine = open_network(path)
     if kind is Kind.GRL_STREAM:
         return StreamingReid(engine, settings.slots)
     if kind is Kind.FRAME_EMBEDDER:
