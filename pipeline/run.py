@@ -5,8 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -14,10 +13,11 @@ from typing import TypeAlias
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
 from engines.opening import is_foreign
-from engines.package import Head, Kind, read_manifest
+from engines.package import Head, Kind, read_manifest, sha256
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
-from pipeline.errors import OutputError, SettingsError
+from pipeline.errors import SettingsError
+from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, writing
 from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
@@ -85,6 +85,8 @@ def run(
         raise SettingsError("there is no camera: name at least one address, or a site with --site")
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = _names(settings, name_cameras(addresses))
+    inputs = [Path(address.location) for address in addresses if not address.live]
+    check_inputs(options.output, inputs, names if options.video else ())
     detect = detect or open_detector(settings.detector)
     pool = open_pool(settings.embedder)
     sources = open_sources(
@@ -95,14 +97,14 @@ def run(
             n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate
         },
     )
-    folder = _make_folder(options.output)
+    folder = make_folder(options.output)
     # Before the other files: it refuses a folder that another run is writing into.
-    store = GalleryStore(
-        options.identities or folder / "identities.db", _network(settings.embedder)
-    )
+    network, digest = network_of(settings.embedder)
+    store = GalleryStore(options.identities or folder / IDENTITIES, network, digest=digest)
+    earlier = set_aside(folder)
     identifier = Identifier(settings.match.identify(), store)
     journal = Journal()
-    with _writing(folder):
+    with writing(folder):
         sinks: list[Sink] = [
             journal,
             EventLog(folder / "events.jsonl"),
@@ -133,12 +135,13 @@ def run(
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
         "identities": people,
+        "earlier": earlier,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
         "failed_outputs": dict(loop.failures),
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
-    with _writing(folder):
+    with writing(folder):
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         write_report(folder / "report.html", summary, journal)
     return summary
@@ -195,24 +198,14 @@ def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
     return names
 
 
-def _network(settings: EmbedderSettings) -> str:
+def network_of(settings: EmbedderSettings) -> tuple[str, str]:
+    """Name and weights' hash of an embedder: embeddings of equal ones can be compared, in whatever precision."""
     path = Path(settings.package)
-    return path.stem if is_foreign(path) else read_manifest(path).network
-
-
-def _make_folder(path: Path) -> Path:
-    with _writing(path):
-        (path / "tracks").mkdir(parents=True, exist_ok=True)
-        (path / "events.jsonl").touch()
-    return path
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+    if not is_foreign(path):
+        manifest = read_manifest(path)
+        return manifest.network, manifest.source_sha256
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    return path.stem, sha256(weights)
 
 
 def _status(

@@ -50,7 +50,9 @@ class Journal:
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
             self._events[str(event.kind)] += 1
-            if event.kind is not EventKind.LEFT:
+            if event.kind is EventKind.FORGOTTEN:
+                self._erase(event.identity)
+            elif event.kind is not EventKind.LEFT:
                 self._names[event.camera, event.local_id] = event.identity
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
@@ -61,6 +63,11 @@ class Journal:
             oldest = next(iter(self._stays))
             del self._stays[oldest]
             self._names.pop(oldest, None)
+
+    def _erase(self, identity: int) -> None:
+        for key in [key for key, name in self._names.items() if name == identity]:
+            del self._names[key]
+            self._stays.pop(key, None)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -118,6 +125,7 @@ def _timeline(
     for row, (identity, stays) in enumerate(shown):
         top = row * _ROW
         blue, green, red = colour_of(identity)
+        parts.append(f'\n<g id="person-{identity}">')  # a line each: `erase` takes it out
         parts.append(f'<text x="{_LEFT - 8}" y="{top + 15}" text-anchor="end">{identity}</text>')
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{top + _ROW}" y2="{top + _ROW}" stroke="#eee"/>'
@@ -133,6 +141,7 @@ def _timeline(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(lane - 1, 2):.1f}" '
                 f'fill="rgb({red},{green},{blue})"><title>{html.escape(title)}</title></rect>'
             )
+        parts.append("</g>\n")
     height = len(shown) * _ROW + 20
     for tick in range(6):
         x = _LEFT + tick / 5 * (_WIDTH - _LEFT)

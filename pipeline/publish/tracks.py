@@ -7,9 +7,11 @@ number as the rest. Until then rows wait, a bounded number of them a tracklet.
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
-from pipeline.frames import IdentityEvent
+from pipeline.frames import EventKind, IdentityEvent
+from pipeline.publish.erase import erase_rows
+from pipeline.publish.lines import Lines
 from pipeline.publish.sink import Sighting
 
 Key: TypeAlias = tuple[str, int]
@@ -23,7 +25,7 @@ class TrackFiles:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._files: dict[str, TextIO] = {}
+        self._files: dict[str, Lines] = {}
         self._waiting: dict[Key, deque[tuple[int, str]]] = defaultdict(deque)
         self._taken: dict[str, dict[int, set[int]]] = defaultdict(dict)
         """Identities that each recent frame of a camera has a row of: nobody is in one picture twice."""
@@ -60,6 +62,8 @@ class TrackFiles:
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
+            if event.kind is EventKind.FORGOTTEN:
+                self._erase(event.identity)
             self._release((event.camera, event.local_id), event.identity)
 
     def ended(self, tracklets: Sequence[Key]) -> None:
@@ -82,7 +86,13 @@ class TrackFiles:
         taken.add(identity)
         self._file(camera).write(f"{number},{identity},{rest}")
 
-    def _file(self, camera: str) -> TextIO:
+    def _erase(self, identity: int) -> None:
+        for camera, file in self._files.items():
+            file.close()
+            erase_rows(file.path, identity)
+            self._files[camera] = Lines(file.path, anew=False)
+
+    def _file(self, camera: str) -> Lines:
         if camera not in self._files:
-            self._files[camera] = (self._folder / f"{camera}.txt").open("w")
+            self._files[camera] = Lines(self._folder / f"{camera}.txt")
         return self._files[camera]

@@ -18,72 +18,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 
 
-def cut(source, target, first, last):
-    """Frames first…last of a film, as another."""
-    with av.open(str(source)) as film, av.open(str(target), "w") as out:
-        stream = out.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 768, 432, "yuv420p"
-        stream.options = {"preset": "ultrafast"}
-        for number, frame in enumerate(film.decode(video=0)):
-            if number >= last:
-                break
-            if number >= first:
-                picture = av.VideoFrame.from_ndarray(
-                    frame.to_ndarray(format="bgr24"), format="bgr24"
-                )
-                out.mux(stream.encode(picture))
-        out.mux(stream.encode(None))
-    return target
-
-
-@pytest.fixture(scope="module")
-def networks(test_data):
-    models = test_data / "models"
-    (embedder,) = sorted(models.rglob("person-reidentification-retail-0288.xml"))[:1]
-    return {"detector": models / "yolox_nano.onnx", "embedder": embedder}
-
-
-@pytest.fixture(scope="module")
-def people(test_data, tmp_path_factory):
-    """60 frames of a hall in which people walk."""
-    folder = tmp_path_factory.mktemp("people")
-    return cut(test_data / "clips" / "people-detection.264", folder / "people.mp4", 200, 260)
-
-
-@pytest.fixture(scope="module")
-def site(networks, people, tmp_path_factory):
-    """A site's file, with two cameras that see the same."""
-    path = tmp_path_factory.mktemp("site") / "site.toml"
-    path.write_text(
-        f'[[camera]]\nname = "hall"\naddress = "{people}"\n'
-        f'[[camera]]\nname = "<b>[i]"\naddress = "{people}"\n'
-        f'[detector]\npackage = "{networks["detector"]}"\n'
-        f'[embedder]\npackage = "{networks["embedder"]}"\nslots = 32\n'
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(site, tmp_path_factory):
-    """The folder of a run over the whole site."""
-    output = tmp_path_factory.mktemp("runs") / "site"
-    words = ["--site", str(site), "--as-fast-as-possible", "--output", str(output)]
-    assert main(words) == 0
-    return output
-
-
-def words_for(networks):
-    return [f"--{name}={path}" for name, path in networks.items()]
-
-
 def frames_in(video):
     with av.open(str(video)) as film:
         return sum(1 for _ in film.decode(video=0))
-
-
-def events_of(run):
-    lines = (run / "events.jsonl").read_text().splitlines()
-    return [json.loads(line, parse_constant=pytest.fail) for line in lines]
 
 
 # ---- a run as it should be ------------------------------------------------------------------------
@@ -109,7 +46,7 @@ def test_a_run_leaves_what_was_promised(finished):
     assert "&lt;b&gt;[i]" in report
 
 
-def test_tracks_and_events_tell_the_same(finished):
+def test_tracks_and_events_tell_the_same(finished, events_of):
     """People are in the clip: yolox_nano finds two or three in it, each for about 40 frames."""
     events = events_of(finished)
     founded = {e["identity"] for e in events if e["kind"] == "founded"}
@@ -127,22 +64,10 @@ def test_tracks_and_events_tell_the_same(finished):
     assert json.loads((finished / "summary.json").read_text())["identities"] == len(founded)
 
 
-def test_identities_are_listed_forgotten_and_stay_forgotten(finished, capfd):
-    assert main(["list", str(finished), "--json"]) == 0
-    before = [person["identity"] for person in json.loads(capfd.readouterr().out)]
-    assert before
-    assert main(["list", str(finished)]) == 0
-    assert "hall" in capfd.readouterr().out
-    assert main(["forget", str(finished), str(before[0])]) == 0
-    capfd.readouterr()
-    assert main(["list", str(finished), "--json"]) == 0
-    assert [person["identity"] for person in json.loads(capfd.readouterr().out)] == before[1:]
-    assert main(["forget", str(finished), str(before[0])]) == 2
-    assert f"knows no identity {before[0]}" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_in_good_order(number, networks, test_data, tmp_path):
+def test_a_signal_ends_a_run_in_good_order(
+    number, networks, test_data, tmp_path, words_for, events_of, cut
+):
     """Sent to a run in real time as soon as it has told of somebody."""
     clip = cut(test_data / "clips" / "people-detection.264", tmp_path / "long.mp4", 200, 500)
     output = tmp_path / "run"
@@ -179,22 +104,10 @@ def test_a_signal_ends_a_run_in_good_order(number, networks, test_data, tmp_path
     assert 0 < summary["latency_seconds"]["p95"] < 10
 
 
-def test_a_second_run_into_the_same_folder_uses_no_number_again(networks, people, tmp_path):
-    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--no-video"]
-    words += ["--output", str(tmp_path / "run")]
-    assert main(words) == 0
-    founded = {event["identity"] for event in events_of(tmp_path / "run")}
-    assert main(words) == 0
-    again = [e for e in events_of(tmp_path / "run") if e["kind"] == "founded"]
-    assert founded
-    assert not founded & {event["identity"] for event in again}
-    assert not (tmp_path / "run" / "people.mp4").exists()
-
-
 # ---- passwords ------------------------------------------------------------------------------------
 
 
-def test_a_password_is_nowhere(networks, tmp_path, capfd):
+def test_a_password_is_nowhere(networks, tmp_path, capfd, words_for):
     output = tmp_path / "run"
     addresses = ["rtsp://user:s3cretword@127.0.0.1:9/x", "http://127.0.0.1:9/v?token=s3cretword"]
     command = [sys.executable, "run_pipeline.py", *addresses, *words_for(networks)]
@@ -211,25 +124,6 @@ def test_a_password_is_nowhere(networks, tmp_path, capfd):
 
 
 # ---- bad input ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def refused(capfd):
-    """Runs a command line that must be refused; answers the one sentence."""
-
-    def run(*words):
-        assert main([str(word) for word in words]) == 2
-        told = capfd.readouterr()
-        assert told.out == ""
-        assert "Traceback" not in told.err
-        lines = [
-            line for line in told.err.splitlines() if "absl" not in line and ".cc:" not in line
-        ]
-        assert len(lines) == 1, told.err  # but for what OpenVINO's readers write by themselves
-        assert lines[0].startswith("error: "), told.err
-        return lines[0]
-
-    return run
 
 
 def test_no_camera_is_refused(refused, tmp_path):
@@ -278,7 +172,7 @@ def test_wrong_networks_are_refused(refused, networks, people, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path):
+def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path, words_for):
     (tmp_path / "file").write_text("in the way")
     said = refused(people, *words_for(networks), "--output", tmp_path / "file" / "run")
     assert "cannot write into" in said
@@ -311,7 +205,7 @@ def test_a_run_that_is_not_there(refused, tmp_path):
     assert "no identities" in refused("forget", tmp_path / "none", "1")
 
 
-def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd):
+def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd, words_for):
     (tmp_path / "noise.mp4").write_bytes(b"no film at all" * 999)
     words = [tmp_path / "noise.mp4", *words_for(networks), "--output", tmp_path / "run"]
     assert main(list(map(str, words))) == 2
@@ -321,7 +215,7 @@ def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd):
     assert "Traceback" not in told
 
 
-def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path, capfd):
+def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path, capfd, words_for):
     """The video's place is taken by a folder."""
     output = tmp_path / "run"
     (output / "people.mp4").mkdir(parents=True)
@@ -334,7 +228,9 @@ def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path,
     assert len(read_mot(output / "tracks" / "people.txt").frames) > 50
 
 
-def test_a_folder_in_use_is_refused_and_left_as_it_is(refused, finished, networks, people):
+def test_a_folder_in_use_is_refused_and_left_as_it_is(
+    refused, finished, networks, people, words_for
+):
     from pipeline.identify import GalleryStore
 
     store = GalleryStore(finished / "identities.db", "person-reidentification-retail-0288")
