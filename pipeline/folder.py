@@ -63,6 +63,16 @@ def parts_of(folder: Path) -> list[Path]:
     return [folder, *sorted(path for path in (folder / _EARLIER).glob("*") if path.is_dir())]
 
 
+def write_whole(path: Path, text: str) -> None:
+    """All of a file or nothing of it: a full disk leaves what was there before."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Trouble with the disk, in one sentence."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
@@ -17,8 +16,7 @@ from engines.package import Head, Kind, read_manifest, sha256
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.errors import SettingsError
-from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, writing
-from pipeline.frames import Detections, Frame
+from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, write_whole, writing
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
     CameraHealth,
@@ -35,8 +33,8 @@ from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
+from pipeline.zones import Detect, ignoring
 
-Detect: TypeAlias = Callable[[Sequence[Frame]], Sequence[Detections]]
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -87,7 +85,8 @@ def run(
     names = _names(settings, name_cameras(addresses))
     inputs = [Path(address.location) for address in addresses if not address.live]
     check_inputs(options.output, inputs, names if options.video else ())
-    detect = detect or open_detector(settings.detector)
+    zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
+    detect = ignoring(detect or open_detector(settings.detector), zones)
     pool = open_pool(settings.embedder)
     sources = open_sources(
         addresses,
@@ -131,6 +130,9 @@ def run(
             people = len(identifier.list())
         finally:
             identifier.close()
+    failures = dict(loop.failures)
+    if store.unsaved:
+        failures["identities"] = f"{store.unsaved} tracklets could not be saved"
     summary: dict[str, object] = {
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
@@ -138,12 +140,17 @@ def run(
         "earlier": earlier,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
-        "failed_outputs": dict(loop.failures),
+        "failed_outputs": failures,
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
-    with writing(folder):
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        write_report(folder / "report.html", summary, journal)
+    for name, write in (
+        ("report.html", lambda path: write_report(path, summary, journal)),
+        ("summary.json", lambda path: write_whole(path, json.dumps(summary, indent=2) + "\n")),
+    ):
+        try:
+            write(folder / name)
+        except OSError as error:  # the caller still gets the summary, and what failed in it
+            failures[name] = error.strerror or str(error)
     return summary
 
 

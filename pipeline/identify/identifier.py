@@ -67,6 +67,8 @@ class Identifier:
         gallery, forgotten = self._gallery_for(updates), self._forget_asked(now)
         if gallery is None:
             return forgotten
+        if not math.isfinite(self._now):
+            _from_the_future(gallery, now)
         written = gallery.write(updates)
         past = gallery.end(ended)
         due, unseated = self._due(gallery, written, past)
@@ -221,7 +223,7 @@ class Identifier:
             for number in np.intersect1d(touched[touched > 0], full)
         ]
         # A clock that leaps must not make everybody old at once. The first tick of a run is no leap.
-        leap = math.isfinite(self._now) and abs(now - self._now) > _LEAP
+        leap = math.isfinite(self._now) and now - self._now > _LEAP
         if leap:
             _log.warning("the clock leapt by %.0f s: nobody is forgotten for that", now - self._now)
         self._now = now
@@ -238,6 +240,25 @@ class Identifier:
             if self._store:
                 self._store.delete(table["serial"][rows])
             gallery.remove(rows)
+
+
+def _from_the_future(gallery: Gallery, now: float) -> None:
+    """Tracklets of an earlier run that ended later than now: the clock was set back since.
+
+    They are taken to have ended just now, or nobody of that time could be anybody who comes now.
+    """
+    table = gallery.table
+    ahead = np.flatnonzero(table["last"] > now)
+    if not len(ahead):
+        return
+    excess = table["last"][ahead] - now
+    _log.warning(
+        "the clock was set back by %.0f s or more since the last run: %d tracklets count as just seen",
+        excess.max(),
+        len(ahead),
+    )
+    for name in ("first", "last", "since"):
+        table[name][ahead] -= excess
 
 
 def _event(

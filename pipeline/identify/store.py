@@ -100,6 +100,12 @@ class GalleryStore:
             )
             self._writer.start()
 
+    @property
+    def unsaved(self) -> int:
+        """Tracklets of which something is not on disk yet; after `close`, what the disk would not take."""
+        with self._lock:
+            return len(self._changes)
+
     def load(self) -> tuple[NDArray[np.void], FloatArray, list[str]]:
         """All tracklets: table (R,) of ROW, embeddings (R, E), and the cameras that the table indexes."""
         with self._disk, self._reading():

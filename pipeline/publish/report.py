@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from pipeline.folder import write_whole
 from pipeline.frames import EventKind, IdentityEvent
 from pipeline.publish.sink import Sighting
 from pipeline.publish.video import colour_of
@@ -16,7 +17,6 @@ _GAP = 2.0
 _WIDTH, _ROW, _LEFT = 900, 22, 60
 _MOST_ROWS = 200
 _MOST_TRACKLETS = 20_000
-"""A report of weeks is one of their last part."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,9 @@ class _Stay:
 class Journal:
     """Remembers stays: which identity was in front of which camera from when to when."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_TRACKLETS) -> None:
+        """`most` tracklets: a report of weeks is one of their last part."""
+        self._most = most
         self._stays: dict[tuple[str, int], list[_Stay]] = defaultdict(list)
         self._names: dict[tuple[str, int], int] = {}
         self._events: Counter[str] = Counter()
@@ -59,7 +61,7 @@ class Journal:
         for key in tracklets:
             if key not in self._names:
                 self._stays.pop(key, None)
-        while len(self._stays) > _MOST_TRACKLETS:
+        while len(self._stays) > self._most:
             oldest = next(iter(self._stays))
             del self._stays[oldest]
             self._names.pop(oldest, None)
@@ -111,7 +113,7 @@ def write_report(path: Path, summary: Mapping[str, object], journal: Journal) ->
         cameras=_camera_table(cameras),
         journeys=_journey_table(journal.journeys(), list(cameras)),
     )
-    path.write_text(page)
+    write_whole(path, page)
 
 
 def _timeline(

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from pipeline.cli import main
@@ -102,6 +104,31 @@ def test_a_signal_ends_a_run_in_good_order(
     assert len(read_mot(output / "tracks" / "long.txt").frames) > 0
     assert (output / "report.html").read_text().rstrip().endswith("</html>")
     assert 0 < summary["latency_seconds"]["p95"] < 10
+
+
+def test_what_a_camera_is_told_to_leave_out_is_left_out(networks, people, tmp_path):
+    """60 frames at 25 a second, looked at 5 times a second; two stand still, one of them in a zone to ignore."""
+    from pipeline.frames import Detections
+    from pipeline.run import RunOptions, run
+    from pipeline.settings import CameraSettings, EmbedderSettings, Settings
+
+    boxes = np.array([[100, 100, 160, 260], [500, 100, 560, 260]], np.float32)
+    indices = []
+
+    def detect(frames):
+        indices.extend(frame.index for frame in frames)
+        return [Detections(boxes, np.array([0.9, 0.9], np.float32)) for _ in frames]
+
+    half = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
+    camera = CameraSettings(str(people), "hall", max_rate=5, ignore=(half,))
+    settings = Settings((camera,), embedder=EmbedderSettings(str(networks["embedder"]), slots=4))
+    options = RunOptions(tmp_path / "run", every_frame=True, video=False)
+    summary = run(settings, options, detect=detect)
+    assert indices == list(range(0, 60, 5))
+    assert (summary["frames"], summary["cameras"]["hall"]["drops"]) == (12, 0)
+    tracks = read_mot(tmp_path / "run" / "tracks" / "hall.txt")
+    assert len(tracks.frames) > 5
+    assert (tracks.boxes[:, 0] == 100).all()
 
 
 # ---- passwords ------------------------------------------------------------------------------------
@@ -226,6 +253,58 @@ def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path,
     assert "not everything could be written (AnnotatedVideos: " in told
     assert json.loads((output / "summary.json").read_text())["frames"] == 60
     assert len(read_mot(output / "tracks" / "people.txt").frames) > 50
+
+
+def test_a_full_disk_is_told_and_what_was_written_is_sound(
+    networks, people, tmp_path, words_for, events_of
+):
+    """A file system of 600 kB, on which the video meets its end first and everything else after it."""
+    full, kept = tmp_path / "full", tmp_path / "kept"
+    full.mkdir()
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a user namespace to mount a small file system in")
+    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--output", str(full)]
+    script = (
+        'mount -t tmpfs -o size=600k none "$1" && { shift 2; "$@"; code=$?; }; '
+        'cp -r "$FULL" "$KEPT"; exit $code'
+    )
+    done = subprocess.run(
+        [
+            "unshare",
+            "-rm",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            str(full),
+            "--",
+            sys.executable,
+            "run_pipeline.py",
+            *words,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FULL": str(full), "KEPT": str(kept)},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "not everything could be written (" in told[0]
+    assert "AnnotatedVideos: " in told[0]
+    assert "No space left on device" in told[0]
+    assert 0 < frames_in(kept / "people.mp4") < 60
+    events_of(kept)  # whole lines of JSON
+    read_mot(kept / "tracks" / "people.txt")
+    with sqlite3.connect(kept / "identities.db") as db:
+        assert db.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    db.close()
+    for name, end in (("summary.json", "}\n"), ("report.html", "</html>\n")):
+        if (kept / name).exists():
+            assert (kept / name).read_text().endswith(end)
+    assert list(kept.rglob(".*")) == []
 
 
 def test_a_folder_in_use_is_refused_and_left_as_it_is(
