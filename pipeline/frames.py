@@ -119,6 +119,8 @@ class EventKind(StrEnum):
     JOINED = "joined"
     CORRECTED = "corrected"
     LEFT = "left"
+    FORGOTTEN = "forgotten"
+    """The identity was erased by command: whoever noted it is to erase it too. Names no camera and no tracklet."""
 
 
 @dataclass(frozen=True, slots=True)
