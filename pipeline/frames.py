@@ -13,19 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline.pixels import Image, Pixels, as_pixels
 
-__all__ = [
-    "Crop",
-    "Detections",
-    "EventKind",
-    "FloatArray",
-    "Frame",
-    "IdentityEvent",
-    "Image",
-    "IntArray",
-    "TrackletUpdate",
-    "Tracks",
-]
-
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -119,6 +106,8 @@ class EventKind(StrEnum):
     JOINED = "joined"
     CORRECTED = "corrected"
     LEFT = "left"
+    FORGOTTEN = "forgotten"
+    """The identity was erased by command: whoever noted it is to erase it too. Names no camera and no tracklet."""
 
 
 @dataclass(frozen=True, slots=True)

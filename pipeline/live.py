@@ -14,13 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.effort import Effort
-from pipeline.frames import Detections, Frame, IdentityEvent, TrackletUpdate
+from pipeline.frames import Detections, Frame, IdentityEvent, IntArray, TrackletUpdate
 from pipeline.publish.sink import EverySink, Sighting, Sink
 from pipeline.track import Tracker
 from pipeline.tracklets import Tracklets
 
 STAGES = ("wait", "detect", "track", "embed", "identify", "publish")
-_LATENCIES = 100_000
+_BINS = np.geomspace(1e-3, 1e3, 1401)
+"""Edges of the latencies' histogram in seconds: one in a hundred apart."""
 
 
 class Frames(Protocol):
@@ -53,8 +54,8 @@ class Meter:
     ticks: int = 0
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    latencies: list[float] = field(default_factory=list)
-    """Seconds from capture to the end of the tick, of the most recent frames."""
+    latencies: IntArray = field(default_factory=lambda: np.zeros(len(_BINS), np.int64))
+    """Frames by seconds from capture to the end of the tick, as a histogram over `_BINS`."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -67,15 +68,16 @@ class Meter:
     def note(self, frames: Sequence[Frame], now: float) -> None:
         self.ticks += 1
         self.frames += len(frames)
-        self.latencies += [now - frame.time for frame in frames]
-        del self.latencies[:-_LATENCIES]
+        ages = np.array([now - frame.time for frame in frames])
+        np.add.at(self.latencies, np.clip(np.searchsorted(_BINS, ages), 0, len(_BINS) - 1), 1)
 
     def latency(self) -> Mapping[str, float]:
         """Percentiles in seconds."""
-        if not self.latencies:
+        total = int(self.latencies.sum())
+        if not total:
             return {}
-        p50, p95, p99 = np.percentile(self.latencies, [50, 95, 99])
-        return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+        share = np.cumsum(self.latencies) / total
+        return {f"p{p}": float(_BINS[np.searchsorted(share, p / 100)]) for p in (50, 95, 99)}
 
 
 class LiveLoop:

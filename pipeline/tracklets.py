@@ -4,6 +4,7 @@ The network costs far more than looking: so every tracked person is looked at in
 show something new are embedded, the best first, within a budget a tick. A person who has none yet comes first.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
-from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
-from pipeline.pixels import Pixels
+from pipeline.frames import FloatArray, Frame, IntArray, TrackletUpdate, Tracks
+from pipeline.pixels import Image, Pixels
 from pipeline.quality import quality, sharpness
 
 Seen: TypeAlias = tuple[Frame, Tracks]
@@ -23,6 +24,10 @@ Rows: TypeAlias = NDArray[Any]
 
 _BLURRED = 0.25
 """What a wholly blurred crop is worth beside a sharp one: it is taken after four times the spacing only."""
+_log = logging.getLogger(__name__)
+
+_SILENCE = 1.0
+"""Seconds that one tick can add to a camera's silence, at most: another camera's clock may leap."""
 _CAMERA_STRIDE = 1 << 40
 """Local ids are below this, so that camera and id make one sortable number."""
 
@@ -91,6 +96,11 @@ class Tracklets:
         self._looks = np.zeros((pool.counts.capacity, pool.embedding_size), np.float32)
         """The latest embedding of each slot."""
         self._embedded = self._refused = 0
+        self._times = np.full(len(self._cameras), -np.inf)
+        """The latest capture time of each camera…"""
+        self._heard = np.zeros(len(self._cameras))
+        """…and when it came, by `_elapsed`."""
+        self._elapsed, self._now = 0.0, np.inf
 
     @property
     def counts(self) -> TrackletCounts:
@@ -103,15 +113,18 @@ class Tracklets:
 
         `budget`: fewer crops than the settings allow.
         """
+        self._elapsed += min(max(now - self._now, 0.0), _SILENCE)
+        self._now = now if np.isinf(self._now) else max(now, self._now)
         for frame, tracks in seen:
+            self._hear(frame)
             self._note(self._keys(frame, tracks), frame.time)
         most = self._settings.budget
         self._embed(seen, most if budget is None else min(budget, most))
-        return self._tell(), self._end(now)
+        return self._tell(), self._end_unseen()
 
     def end_all(self) -> list[tuple[str, int]]:
         """Close everything: the run is over."""
-        return self._end(np.inf)
+        return self._end(np.ones(len(self._rows), np.bool_))
 
     # ---- who is there ---------------------------------------------------------------------------
 
@@ -127,8 +140,28 @@ class Tracklets:
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
         self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
 
-    def _end(self, now: float) -> list[tuple[str, int]]:
-        over = now - self._rows["seen"] > self._settings.end_after
+    def _hear(self, frame: Frame) -> None:
+        """Note a camera's time. One that goes back takes its tracklets along, or they would wait for it."""
+        camera = self._index[frame.camera]
+        back = self._times[camera] - frame.time
+        if back > 0:
+            _log.warning(
+                "the clock of %s went back by %.1f s: its people are followed on",
+                frame.camera,
+                back,
+            )
+            rows = self._rows["key"] // _CAMERA_STRIDE == camera
+            for name in ("since", "seen", "embedded", "told"):
+                self._rows[name][rows] -= back
+        self._times[camera], self._heard[camera] = frame.time, self._elapsed
+
+    def _end_unseen(self) -> list[tuple[str, int]]:
+        """By the clock of the tracklet's own camera, which runs on while that is silent."""
+        now = self._times + (self._elapsed - self._heard)
+        unseen = now[self._rows["key"] // _CAMERA_STRIDE] - self._rows["seen"]
+        return self._end(unseen > self._settings.end_after)
+
+    def _end(self, over: NDArray[np.bool_]) -> list[tuple[str, int]]:
         if not over.any():
             return []
         gone = self._rows[over]

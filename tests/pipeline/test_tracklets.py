@@ -200,6 +200,50 @@ def test_slots_open_and_close_with_tracklets():
     assert scene.tracklets.end_all() == []
 
 
+def test_a_camera_that_lags_ends_nobody_before_its_own_time():
+    """Frames of the yard come 30 s late, in ticks of their own and together with the hall's."""
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    for now in np.arange(100.0, 112.0, 0.5):
+        boxes = {1: person(1)} if now < 101 else {}
+        pair = seen(now, {1: person(0)}), seen(now - 30, boxes, "yard")
+        for tick in ([pair[0]], [pair[1]]) if now % 1 else ([*pair],):
+            _, ended = scene.ticks(max(frame.time for frame, _ in tick), tick)
+            assert ended == ([("yard", 1)] if now == 111.0 else []), now
+
+
+def test_a_camera_that_fell_silent_holds_its_slots_no_longer_than_others():
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    scene.ticks(100.0, [seen(100.0, {1: person(0)}), seen(80.0, {1: person(1)}, "yard")])
+    over = {}
+    for now in np.arange(100.5, 120.0, 0.5):
+        _, ended = scene.tick(now, {1: person(0)})
+        over |= dict.fromkeys(ended, now)
+    assert over == {("yard", 1): 110.5}
+
+
+def test_a_clock_that_leaps_ends_nobody_of_another_camera():
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    scene.ticks(100.0, [seen(100.0, {1: person(0)}), seen(100.0, {1: person(1)}, "yard")])
+    _, ended = scene.tick(3700.0, {2: person(0)})
+    assert ended == [("hall", 1)], "of the hall an hour is missing"
+    _, ended = scene.tick(100.5, {1: person(1)}, camera="yard")
+    assert ended == []
+
+
+def test_a_clock_that_goes_back_is_told_once_and_its_people_are_followed_on(caplog):
+    scene = Scene(end_after=10.0)
+    for step in range(8):
+        scene.tick(5000 + step * 0.25, {1: person(1)})
+    told = [scene.tick(1400 + step * 0.25, {1: person(1)}) for step in range(8)]
+    assert all(ended == [] for _, ended in told)
+    assert sum(1 in updates for updates, _ in told) >= 7, "not silent for the hour that comes again"
+    assert told[-1][0][1].frames_seen == 15
+    assert [record.getMessage() for record in caplog.records] == [
+        "the clock of hall went back by 3601.8 s: its people are followed on"
+    ]
+    assert scene.tracklets.counts.open == 1
+
+
 def test_a_full_pool_refuses_counts_and_recovers():
     scene = Scene(capacity=2, budget=2, end_after=1.0)
     updates, _ = scene.tick(0.0, crowd(2))
