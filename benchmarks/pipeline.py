@@ -8,12 +8,13 @@ disturbed by other programs. Rounds take turns.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
@@ -22,7 +23,9 @@ from rich.table import Table
 from benchmarks.machine import this_machine
 from engines import open_engine
 from engines.engine import Array, Arrays, Engine, StateRows, TensorSpec
+from engines.errors import EngineError
 from engines.rows import HostRows
+from pipeline.errors import PipelineError
 from pipeline.run import RunOptions, run
 from pipeline.settings import CameraSettings, DetectorSettings, EmbedderSettings, Settings
 from synthetic import SiteRequest, write_site
@@ -112,6 +115,8 @@ class Round:
     detector: Seconds
     embedder: Seconds
     stages: Mapping[str, float]
+    copied: Mapping[str, tuple[float, float]]
+    """Bytes a frame that each step writes, and the fewest that it could."""
 
     @property
     def ratio(self) -> float:
@@ -124,8 +129,8 @@ class Round:
         return self.engines[1] / self.whole[1]
 
 
-def main() -> None:
-    """Print the ratios and write them down."""
+def main() -> int:
+    """Print the ratios and write them down. Answers the exit code."""
     parser = argparse.ArgumentParser("python -m benchmarks.pipeline", description=__doc__)
     parser.add_argument("--detector", default=DetectorSettings().package)
     parser.add_argument("--embedder", default=EmbedderSettings().package)
@@ -134,6 +139,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULT, help="where the figures go")
     options = parser.parse_args()
+    try:
+        compare(options)
+    except (PipelineError, EngineError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Both ways of running in turns, and what came of it."""
     with tempfile.TemporaryDirectory() as folder:
         site = options.site or Path(folder) / "site"
         if options.site is None:
@@ -175,7 +190,38 @@ def measure(settings: Settings, output: Path, *, video: bool) -> Round:
         detector=recorder.replay("detector"),
         embedder=recorder.replay("embedder"),
         stages=summary["stage_seconds"],
+        copied=copied(recorder, summary, output / "tracks", video=video),
     )
+
+
+def copied(
+    recorder: Recorder, summary: Mapping[str, Any], tracks: Path, *, video: bool
+) -> dict[str, tuple[float, float]]:
+    """By what each step is known to do with pictures in planes of 4:2:0, and how often it was done."""
+    frames, cameras = summary["frames"], list(summary["cameras"].values())
+    width, height = np.mean([camera["resolution"] for camera in cameras], axis=0)
+    boxes = np.concatenate([np.loadtxt(p, delimiter=",", ndmin=2) for p in tracks.glob("*.txt")])
+    crops = sum(call.batch for call in recorder.calls if call.network == "embedder") / frames
+    part = float(boxes[:, 4:6].prod(axis=1).mean()) if len(boxes) else 0.0
+    networks = {name: engine.inputs for name, engine in recorder.engines.items()}
+    side = max(networks["detector"]["images"].shape[1:3])
+    shrunk = 3 * side * side * min(width, height) / max(width, height)
+    crop = float(np.prod(networks["embedder"]["crops"].shape[1:]))
+    state = sum(
+        float(np.prod(spec.shape[1:])) * np.dtype(spec.dtype).itemsize
+        for name, spec in networks["embedder"].items()
+        if name.startswith("state.")
+    )
+    planes = 1.5 * width * height
+    found = {
+        "decode": (planes, planes),
+        "shrink for the detector": (2 * shrunk, shrunk),  # swscale's own frame, then the batch
+        "crops": (crops * (1.5 * part + 3 * part + crop), crops * crop),
+        "state of the tracklets": (3 * crops * state, crops * state),  # gather, answer, scatter
+        "annotated video": (2 * planes, planes) if video else (0.0, 0.0),
+    }
+    written, fewest = (float(sum(column)) for column in zip(*found.values(), strict=True))
+    return found | {"all": (written, fewest)}
 
 
 def seconds(work: Callable[[], None]) -> Seconds:
@@ -207,6 +253,10 @@ def figures(rounds: Sequence[Round]) -> dict[str, object]:
             stage: spread(lambda r, s=stage: 1000 * r.stages[s] / r.frames)
             for stage in rounds[0].stages
         },
+        "copied_kilobytes_a_frame": {
+            step: spread(lambda r, s=step: r.copied[s][0] / 1000, 1) for step in rounds[0].copied
+        },
+        "copied_over_fewest": spread(lambda r: r.copied["all"][0] / r.copied["all"][1], 2),
         "engines_ms_a_frame": {
             "detector": spread(lambda r: 1000 * r.detector[0] / r.frames),
             "embedder": spread(lambda r: 1000 * r.embedder[0] / r.frames),
@@ -235,4 +285,4 @@ def print_table(rounds: Mapping[str, Sequence[Round]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

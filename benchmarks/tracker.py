@@ -34,10 +34,11 @@ from scipy.optimize import linear_sum_assignment
 from benchmarks.contestants import CONTESTANTS, throughline
 from benchmarks.contestants import run as run_one
 from benchmarks.sequences import CROWDS, Case, crowd_cases, mot_cases, packed
+from pipeline.assignment import assign
 from pipeline.evaluation import evaluate
 from pipeline.mot_text import parse
 from pipeline.track import Tracker, TrackerSettings
-from pipeline.track.association import assign, overlapping
+from pipeline.track.association import overlapping
 from pipeline.track.motion import Motion, begin
 
 ROOT = Path(__file__).parent.parent

@@ -15,8 +15,8 @@ from engines.engine import Array, Engine
 from engines.package import Head
 from pipeline.compiled import compiled
 from pipeline.errors import DetectorError
-from pipeline.frames import Detections, FloatArray, Image, IntArray
-from pipeline.pixels import Pixels, as_pixels
+from pipeline.frames import Detections, FloatArray, IntArray
+from pipeline.pixels import Image, Pixels, as_pixels
 
 Flags: TypeAlias = NDArray[np.bool_]
 

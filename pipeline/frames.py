@@ -13,19 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline.pixels import Image, Pixels, as_pixels
 
-__all__ = [
-    "Crop",
-    "Detections",
-    "EventKind",
-    "FloatArray",
-    "Frame",
-    "IdentityEvent",
-    "Image",
-    "IntArray",
-    "TrackletUpdate",
-    "Tracks",
-]
-
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 

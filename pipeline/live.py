@@ -59,6 +59,8 @@ class Meter:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     latencies: IntArray = field(default_factory=lambda: np.zeros(len(_BINS), np.int64))
     """Frames by seconds from capture to the end of the tick, as a histogram over `_BINS`."""
+    processor: float = field(default_factory=time.process_time)
+    """The processor's seconds when it began."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

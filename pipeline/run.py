@@ -122,11 +122,17 @@ def run(
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets)
-    effort = None if options.every_frame else Effort(settings.tracklets.budget)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now, effort=effort)
-    warm_up()
+    warm_up()  # before the loop, which begins to count
+    loop = LiveLoop(
+        sources,
+        detect,
+        tracklets,
+        identifier,
+        sinks,
+        clock=sources.now,
+        effort=None if options.every_frame else Effort(settings.tracklets.budget),
+    )
     begun = shown = time.monotonic()
-    busy = time.process_time()
     ends = math.inf if options.duration is None else begun + options.duration
     sources.start()
     try:
@@ -149,7 +155,6 @@ def run(
     summary: dict[str, object] = {
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
-        "processor_seconds": time.process_time() - busy,
         "identities": people,
         "earlier": earlier,
         "events": journal.event_counts(),
@@ -268,4 +273,5 @@ def _figures(
         "frames": meter.frames,
         "latency_seconds": dict(meter.latency()) if live else {},
         "stage_seconds": meter.seconds,
+        "processor_seconds": time.process_time() - meter.processor,
     }

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
-from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
-from pipeline.pixels import Pixels
+from pipeline.frames import FloatArray, Frame, IntArray, TrackletUpdate, Tracks
+from pipeline.pixels import Image, Pixels
 from pipeline.quality import quality, sharpness
 
 Seen: TypeAlias = tuple[Frame, Tracks]

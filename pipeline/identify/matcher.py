@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from pipeline.assignment import assign
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.gallery import Gallery, Groups
 from pipeline.identify.prior import Prior
@@ -177,14 +177,14 @@ def settle(
 
 def _assign(scores: FloatArray, fallback: NDArray[np.float64]) -> tuple[IntArray, FloatArray]:
     """The best answer for all together: column (P,), or -1 for the fallback, and what it is worth."""
-    people = np.arange(len(scores))
-    columns = np.flatnonzero((scores > fallback[:, None]).any(axis=0))
-    worth = np.full((len(scores), len(columns) + len(scores)), _NEVER)
-    worth[:, : len(columns)] = np.maximum(scores[:, columns], _NEVER)
-    worth[people, len(columns) + people] = fallback
-    _, chosen = linear_sum_assignment(worth, maximize=True)
-    choice = np.append(columns, np.full(len(scores), -1))[chosen]
-    return choice, worth[people, chosen].astype(np.float32)
+    rows, columns = np.nonzero(scores > fallback[:, None])
+    gains = scores[rows, columns] - fallback[rows]
+    starts = np.searchsorted(rows, np.arange(len(scores) + 1))
+    choice = assign((starts, columns, gains), scores.shape[1])
+    taken = np.flatnonzero(choice >= 0)
+    value = fallback.astype(np.float32)
+    value[taken] = scores[taken, choice[taken]]
+    return choice, value
 
 
 def _outbid(

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from pipeline.errors import FeedError
-from pipeline.frames import Image
 from pipeline.ingest.addresses import PICTURES
 from pipeline.ingest.feed import Picture
+from pipeline.pixels import Image
 
 
 class FolderFeed:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from pipeline.errors import AddressError, FeedError
-from pipeline.frames import Image
 from pipeline.ingest.addresses import Address, SyntheticCamera, parse_synthetic
 from pipeline.ingest.feed import Picture
+from pipeline.pixels import Image
 from synthetic import Feed, Site, SyntheticError, load_site
 
 

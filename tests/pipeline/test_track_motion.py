@@ -5,7 +5,8 @@ import pytest
 from scipy.linalg import block_diag, expm
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.track.association import assign, overlapping
+from pipeline.assignment import assign
+from pipeline.track.association import overlapping
 from pipeline.track.motion import Motion, begin, predict, update
 
 MOTION = Motion()

@@ -157,7 +157,7 @@ class Viewer:
                 self.stamps[frame.camera].append(stamp_of(frame.image))
                 self.times[frame.camera].append(frame.time)
                 self.indices[frame.camera].append(frame.index)
-                self.sizes[frame.camera].append((frame.image.shape[1], frame.image.shape[0]))
+                self.sizes[frame.camera].append(frame.pixels.size)
                 self.arrivals[frame.camera].append(time.monotonic())
 
     def watch_for(self, seconds: float) -> None:
