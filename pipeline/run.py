@@ -100,7 +100,7 @@ def run(
     store = GalleryStore(
         options.identities or folder / "identities.db", _network(settings.embedder)
     )
-    identifier = Identifier(settings.match.identify(), store)
+    identifier = Identifier(settings.identify(), store)
     journal = Journal()
     with _writing(folder):
         sinks: list[Sink] = [

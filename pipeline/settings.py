@@ -13,13 +13,13 @@ package = "engines-here/grl"
 
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
-from pipeline.identify import IdentifySettings, Site
+from pipeline.identify import IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
 
@@ -58,6 +58,7 @@ class EmbedderSettings:
 
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+Evidence: TypeAlias = Mapping[str, str | int | float | Sequence[object]]
 _GUESS = Similarity()
 
 
@@ -76,13 +77,43 @@ class MatchSettings:
     retention_hours: float = 24.0
     """After this everything about a tracklet is forgotten."""
 
-    def identify(self) -> IdentifySettings:
+    def identify(self, travel: Sequence["TravelSettings"] = ()) -> IdentifySettings:
         """As the identities want it."""
         return IdentifySettings(
             mapping=Similarity(even=self.even, slope=self.slope),
-            site=Site(overlapping=frozenset(self.overlapping), apart=frozenset(self.apart)),
+            site=Site(
+                overlapping=frozenset(self.overlapping),
+                apart=frozenset(self.apart),
+                travel={(t.origin, t.target): Travel(t.median, t.spread) for t in travel},
+            ),
             retention=3600 * self.retention_hours,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TravelSettings:
+    """How long people take from leaving one camera's view until entering another's. One [[travel]] a way."""
+
+    origin: str
+    target: str
+    median: float
+    """Seconds."""
+    spread: float
+    """Standard deviation of the logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where calibrated numbers come from: [calibration.<command>]. For people to read; nothing depends on it."""
+
+    command: str
+    date: str
+    version: str
+    source: str
+    amount: str
+    """How much data it was."""
+    evidence: Evidence = field(default_factory=dict)
+    """Figures that say how good the result is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,13 @@ class Settings:
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     tracklets: TrackletSettings = field(default_factory=TrackletSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
+    travel: tuple[TravelSettings, ...] = ()
+    calibration: Mapping[str, Provenance] = field(default_factory=dict)
+    """By command."""
+
+    def identify(self) -> IdentifySettings:
+        """As the identities want it."""
+        return self.match.identify(self.travel)
 
 
 Section = TypeVar(
@@ -103,6 +141,8 @@ Section = TypeVar(
     TrackletSettings,
     MatchSettings,
     CameraSettings,
+    TravelSettings,
+    Provenance,
 )
 
 
@@ -116,16 +156,30 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     known = {item.name for item in fields(Settings)}
     _refuse_unknown(raw, known, str(path))
-    cameras = raw.get("camera", [])
-    if not isinstance(cameras, list):
-        raise SettingsError(f"{path}: cameras are written as [[camera]], one a section")
+    calibration = raw.get("calibration", {})
+    if not isinstance(calibration, Mapping):
+        raise SettingsError(f"{path}: calibration is written as [calibration.<command>]")
     return Settings(
-        camera=tuple(_section(CameraSettings, camera, f"{path}, [[camera]]") for camera in cameras),
+        camera=_sections(CameraSettings, raw, "camera", path),
         detector=_section(DetectorSettings, raw.get("detector", {}), f"{path}, [detector]"),
         embedder=_section(EmbedderSettings, raw.get("embedder", {}), f"{path}, [embedder]"),
         tracklets=_section(TrackletSettings, raw.get("tracklets", {}), f"{path}, [tracklets]"),
         match=_section(MatchSettings, raw.get("match", {}), f"{path}, [match]"),
+        travel=_sections(TravelSettings, raw, "travel", path),
+        calibration={
+            name: _section(Provenance, origin, f"{path}, [calibration.{name}]")
+            for name, origin in calibration.items()
+        },
     )
+
+
+def _sections(
+    kind: type[Section], raw: Mapping[str, object], name: str, path: Path
+) -> tuple[Section, ...]:
+    found = raw.get(name, [])
+    if not isinstance(found, list):
+        raise SettingsError(f"{path}: {name} is written as [[{name}]], one a section")
+    return tuple(_section(kind, part, f"{path}, [[{name}]]") for part in found)
 
 
 def _section(kind: type[Section], raw: object, where: str) -> Section:
@@ -134,7 +188,9 @@ def _section(kind: type[Section], raw: object, where: str) -> Section:
     wanted = get_type_hints(kind)
     _refuse_unknown(raw, set(wanted), where)
     missing = [
-        item.name for item in fields(kind) if item.default is MISSING and item.name not in raw
+        item.name
+        for item in fields(kind)
+        if item.default is item.default_factory is MISSING and item.name not in raw
     ]
     if missing:
         raise SettingsError(f"{where} lacks '{missing[0]}'")
@@ -185,6 +241,7 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
         "a list of pairs of cameras",
         lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
     ),
+    Evidence: ("a section", lambda value: isinstance(value, Mapping)),
 }
 """What may be written for a field, by its type."""
 
