@@ -4,7 +4,7 @@ The network costs far more than looking: so every tracked person is looked at in
 show something new are embedded, the best first, within a budget a tick. A person who has none yet comes first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
+from pipeline.footing import WALK, Footing, take
 from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
+from pipeline.ground import FloorMap
 
 Seen: TypeAlias = tuple[Frame, Tracks]
 Rows: TypeAlias = NDArray[Any]
@@ -68,6 +70,7 @@ _ROW = np.dtype(
         ("told", np.float64),
         ("crops", np.int64),
         ("refused", np.bool_),
+        ("walk", WALK),
     ]
 )
 
@@ -76,9 +79,13 @@ class Tracklets:
     """All cameras' tracklets: looks at who is tracked, embeds what is worth it, closes what is over."""
 
     def __init__(
-        self, pool: StreamingReid, cameras: Sequence[str], settings: TrackletSettings | None = None
+        self,
+        pool: StreamingReid,
+        cameras: Sequence[str],
+        settings: TrackletSettings | None = None,
+        floors: Mapping[str, FloorMap] | None = None,
     ) -> None:
-        self._pool, self._cameras = pool, list(cameras)
+        self._pool, self._cameras, self._footing = pool, list(cameras), Footing(floors or {})
         self._settings = settings or TrackletSettings()
         self._index = {camera: i for i, camera in enumerate(self._cameras)}
         self._rows = np.empty(0, _ROW)
@@ -97,7 +104,7 @@ class Tracklets:
     ) -> tuple[list[TrackletUpdate], list[tuple[str, int]]]:
         """One tick: what was learned of whom, and the tracklets that ended (camera, local id)."""
         for frame, tracks in seen:
-            self._note(self._keys(frame, tracks), frame.time)
+            self._note(frame, tracks)
         self._embed(seen)
         return self._tell(), self._end(now)
 
@@ -110,14 +117,20 @@ class Tracklets:
     def _keys(self, frame: Frame, tracks: Tracks) -> IntArray:
         return self._index[frame.camera] * _CAMERA_STRIDE + tracks.ids
 
-    def _note(self, keys: IntArray, time: float) -> None:
+    def _note(self, frame: Frame, tracks: Tracks) -> None:
+        keys, time = self._keys(frame, tracks), frame.time
         new = np.setdiff1d(keys, self._rows["key"])
         if len(new):
             rows = np.zeros(len(new), _ROW)
             rows["key"], rows["slot"], rows["since"] = new, -1, time
             rows["embedded"] = rows["told"] = -np.inf
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
-        self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
+        rows = np.searchsorted(self._rows["key"], keys)
+        self._rows["seen"][rows] = time
+        height, width = frame.image.shape[:2]
+        self._footing.note(
+            self._rows["walk"], rows, frame.camera, tracks.boxes, (width, height), time
+        )
 
     def _end(self, now: float) -> list[tuple[str, int]]:
         over = now - self._rows["seen"] > self._settings.end_after
@@ -166,8 +179,9 @@ class Tracklets:
                 frames_seen=int(row["crops"]),
                 confidence=min(1.0, float(row["crops"]) / max(settings.confident, 1.0)),
                 since=float(row["since"]),
+                path=take(rows["walk"], place),
             )
-            for row in rows[due]
+            for place, row in zip(np.flatnonzero(due).tolist(), rows[due], strict=True)
         ]
 
     def _choose(self, seen: Sequence[Seen]) -> Rows:
