@@ -29,8 +29,9 @@ from pipeline.ingest import (
     parse_address,
     redact,
 )
-from pipeline.live import LiveLoop, Meter
+from pipeline.live import Identities, LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
+from pipeline.publish.record import Recorded, Recorder, erase_if_expired
 from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
@@ -54,6 +55,8 @@ class RunOptions:
     """Capture time at which files begin: fixed, a run over files has the same times every time."""
     identities: Path | None = None
     """The file in which identities outlast the run; by default one in the run's folder."""
+    record: bool = False
+    """Keep boxes and embeddings for calibration, in `record.db`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,14 @@ def run(
             TrackFiles(folder / "tracks"),
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
+    identities: Identities = identifier
+    erase_if_expired(folder / "record.db")
+    if options.record:
+        recorder = Recorder(folder / "record.db", _network(settings.embedder))
+        sinks.append(recorder)
+        identities = Recorded(identifier, recorder)
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
+    loop = LiveLoop(sources, detect, tracklets, identities, sinks, clock=sources.now)
     warm_up()
     begun = shown = time.monotonic()
     ends = math.inf if options.duration is None else begun + options.duration
