@@ -118,7 +118,7 @@ def run(
         recorder = Recorder(folder / "record.db", _network(settings.embedder))
         sinks.append(recorder)
         identities = Recorded(identifier, recorder)
-    tracklets = Tracklets(pool, names, settings.tracklets)
+    tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     loop = LiveLoop(sources, detect, tracklets, identities, sinks, clock=sources.now)
     warm_up()
     begun = shown = time.monotonic()

@@ -11,15 +11,17 @@ package = "engines-here/people"
 package = "engines-here/grl"
 """
 
+import itertools
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
-from pipeline.identify import IdentifySettings, Site, Travel
+from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
+from pipeline.identify import FloorSettings, Ground, IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
 
@@ -58,6 +60,7 @@ class EmbedderSettings:
 
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+Outline: TypeAlias = tuple[tuple[float, float], ...]
 Evidence: TypeAlias = Mapping[str, str | int | float | Sequence[object]]
 _GUESS = Similarity()
 
@@ -126,16 +129,58 @@ class Settings:
     tracklets: TrackletSettings = field(default_factory=TrackletSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
     travel: tuple[TravelSettings, ...] = ()
+    ground: tuple[GroundSettings, ...] = ()
+    overlap: tuple[OverlapSettings, ...] = ()
     calibration: Mapping[str, Provenance] = field(default_factory=dict)
     """By command."""
 
     def identify(self) -> IdentifySettings:
         """As the identities want it."""
-        return self.match.identify(self.travel)
+        known = self.match.identify(self.travel)
+        if not self.ground:
+            return known
+        grounds = {
+            ground.camera: Ground(
+                ground.frame, ground.error, _area(ground.view), ground.frame == METRES
+            )
+            for ground in self.ground
+        }
+        return replace(
+            known,
+            site=replace(known.site, **self._sight(known.site)),
+            floor=FloorSettings(grounds=grounds),
+        )
+
+    def floors(self) -> dict[str, FloorMap]:
+        """Of the cameras that know their floor."""
+        return {ground.camera: FloorMap(ground) for ground in self.ground}
+
+    def _sight(self, site: Site) -> dict[str, frozenset[tuple[str, str]]]:
+        """Who sees common floor and who none, where the operator did not say it: geometry tells."""
+        said = {frozenset(pair) for pair in site.overlapping | site.apart}
+        shared = {frozenset(overlap.cameras) for overlap in self.overlap}
+        pairs = {
+            (a.camera, b.camera)
+            for a, b in itertools.combinations(self.ground, 2)
+            if a.frame == b.frame and frozenset((a.camera, b.camera)) not in said
+        }
+        together = {pair for pair in pairs if frozenset(pair) in shared}
+        return {"overlapping": site.overlapping | together, "apart": site.apart | (pairs - together)}
+
+
+def _area(outline: Outline) -> float:
+    """Of a view; where that is not written down, a guess."""
+    if len(outline) < 3:
+        return 150.0
+    x, y = zip(*outline, strict=True)
+    turned = [*zip(x, y[1:] + y[:1], x[1:] + x[:1], y, strict=True)]
+    return max(abs(sum(a * b - c * d for a, b, c, d in turned)) / 2, 1.0)
 
 
 Section = TypeVar(
     "Section",
+    GroundSettings,
+    OverlapSettings,
     DetectorSettings,
     EmbedderSettings,
     TrackletSettings,
@@ -159,18 +204,25 @@ def load_settings(path: Path) -> Settings:
     calibration = raw.get("calibration", {})
     if not isinstance(calibration, Mapping):
         raise SettingsError(f"{path}: calibration is written as [calibration.<command>]")
-    return Settings(
+    settings = Settings(
         camera=_sections(CameraSettings, raw, "camera", path),
         detector=_section(DetectorSettings, raw.get("detector", {}), f"{path}, [detector]"),
         embedder=_section(EmbedderSettings, raw.get("embedder", {}), f"{path}, [embedder]"),
         tracklets=_section(TrackletSettings, raw.get("tracklets", {}), f"{path}, [tracklets]"),
         match=_section(MatchSettings, raw.get("match", {}), f"{path}, [match]"),
         travel=_sections(TravelSettings, raw, "travel", path),
+        ground=_sections(GroundSettings, raw, "ground", path),
+        overlap=_sections(OverlapSettings, raw, "overlap", path),
         calibration={
             name: _section(Provenance, origin, f"{path}, [calibration.{name}]")
             for name, origin in calibration.items()
         },
     )
+    try:
+        settings.floors()
+    except SettingsError as error:
+        raise SettingsError(f"{path}, {error}") from error
+    return settings
 
 
 def _sections(
@@ -205,10 +257,30 @@ def _typed(value: object, kind: object, where: str) -> object:
         value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
     if kind in (float, float | None) and _is_whole(value):
         value = float(value)  # type: ignore[arg-type]
+    if kind in (tuple[float, ...], Outline):
+        value = _as_floats(value)
     wanted, fits = _ACCEPTED[kind]
     if not fits(value):
         raise SettingsError(f"{where} must be {wanted}, not {value!r}")
     return value
+
+
+def _as_floats(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(_as_floats, value))
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_row(value: object, length: int | None = None) -> bool:
+    return (
+        isinstance(value, tuple)
+        and (length is None or len(value) == length)
+        and all(map(_is_finite, value))
+    )
 
 
 def _is_whole(value: object, least: int = 0) -> bool:
@@ -241,6 +313,18 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
         "a list of pairs of cameras",
         lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
     ),
+    tuple[int, int]: (
+        "two whole numbers from 1 on",
+        lambda value: (
+            isinstance(value, tuple) and len(value) == 2 and all(_is_whole(v, 1) for v in value)
+        ),
+    ),
+    tuple[float, ...]: ("a list of numbers", _is_row),
+    Outline: (
+        "a list of points, two numbers each",
+        lambda value: isinstance(value, tuple) and all(_is_row(point, 2) for point in value),
+    ),
+    tuple[str, str]: ("a pair of cameras", _is_pair),
     Evidence: ("a section", lambda value: isinstance(value, Mapping)),
 }
 """What may be written for a field, by its type."""
