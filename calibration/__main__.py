@@ -11,6 +11,7 @@ from pipeline.errors import PipelineError
 
 COMMANDS = {
     "threshold": "how much a likeness says, learned from a run without labels",
+    "ground": "where in each picture which part of the floor is",
     "travel": "which cameras neighbour which, and how long people take",
 }
 """Each is calibration/commands/<name>.py with `EXAMPLES`, `add_arguments(parser)` and `run(options) -> int`."""

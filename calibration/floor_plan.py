@@ -12,7 +12,7 @@ from pipeline.ground import METRES, PERSON, SMALLEST, FloorMap, GroundSettings, 
 
 Floats = NDArray[np.float64]
 
-_COLUMNS, _ROWS = 17, 240
+_COLUMNS, _ROWS = 13, 240
 _LEAST_SHARE = 0.01
 """Of the smaller view: what two cameras share is no overlap below it."""
 _STRETCH = 6.0
@@ -39,9 +39,11 @@ def outline(floor: FloorMap) -> Floats:
         near = across <= _STRETCH * np.nanmedian(across[: _ROWS // 2])
     seen = np.cumprod(near & np.isfinite(across), axis=0).sum(axis=0)  # rows in sight, from below
     columns = np.flatnonzero(seen > 0)
+    if not len(columns):
+        return np.zeros((0, 2))
     places = places.reshape(*grid.shape)
     far = places[seen[columns] - 1, columns]
-    return np.concatenate([places[0, columns], far[::-1]])
+    return np.concatenate([places[0, columns[[0, len(columns) // 2, -1]]], far[::-1]])
 
 
 def overlaps(grounds: Sequence[GroundSettings]) -> tuple[OverlapSettings, ...]:

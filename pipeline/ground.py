@@ -84,8 +84,7 @@ class FloorMap:
 
     def locate(self, pixels: Floats, size: tuple[int, int] | None = None) -> tuple[Floats, Floats]:
         """As above, with the (N, 2, 2) change of the position per pixel across and along."""
-        scale = self._scale(size)
-        straight = self._straight(np.asarray(pixels, np.float64) * scale)
+        scale, straight = self._scale(size), self.straight(pixels, size)
         homogeneous = straight @ self._matrix[:, :2].T + self._matrix[:, 2]
         depth = np.where(homogeneous[:, 2] > 1e-9, homogeneous[:, 2], np.nan)[:, None]
         places = homogeneous[:, :2] / depth
@@ -125,6 +124,10 @@ class FloorMap:
         places[cut] = np.nan
         return places, spread
 
+    def straight(self, pixels: Floats, size: tuple[int, int] | None = None) -> Floats:
+        """(N, 2) pixels as a lens without bend would show them, in a picture of the calibrated size."""
+        return self._straight(np.asarray(pixels, np.float64) * self._scale(size))
+
     def _scale(self, size: tuple[int, int] | None) -> Floats:
         """Of a picture's pixels to those of the calibration."""
         if size is None:
@@ -132,7 +135,6 @@ class FloorMap:
         return np.array(self.settings.size) / np.array(size, np.float64)
 
     def _straight(self, pixels: Floats) -> Floats:
-        """Pixels as a lens without bend would show them."""
         fx, fy, cx, cy, k1, k2 = self._lens
         if k1 == k2 == 0:
             return pixels
