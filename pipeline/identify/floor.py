@@ -48,7 +48,7 @@ class FloorSettings:
     """Share of people who walk in somebody's company…"""
     company_distance: float = 0.9
     """…and the deviation of how far beside."""
-    lasting: float = 0.3
+    lasting: float = 0.15
     """How much steps of one pair say the same: ever so many say as much as 1 / lasting independent ones."""
     pace: float = 0.9
     """Deviation of a walker's way after a second, along either axis: 1.3 m/s in any direction."""
