@@ -51,7 +51,8 @@ def fit(
         )
     refuse_line(source, f"the points in the picture of {what}")
     refuse_line(target, f"the points on the floor of {what}")
-    back, _ = cv2.findHomography(target, source, cv2.USAC_MAGSAC, tolerance, None, 10_000, 0.9999)
+    # Of OpenCV's methods the plain one: USAC found 5 of 28 right pairs where this one found all (OpenCV 5.0).
+    back, _ = cv2.findHomography(target, source, cv2.RANSAC, tolerance, None, 10_000, 0.9999)
     if back is None:
         raise RefusedError(f"no homography fits the {len(source)} point pairs of {what}")
     for _ in range(3):  # who agrees and what they say settle together
