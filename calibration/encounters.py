@@ -28,8 +28,9 @@ _TOLERANCE = 0.15
 """Heights of the box by which feet may be off."""
 _AGREES = 0.6
 """Share of a pair's steps within tolerance that makes it one person."""
-_GUESSES = 3000
-_SHIFTS = (7.0, -11.0, 17.0)
+_GUESSES, _FEWEST = 2000, 250
+"""At most, and at least, even where many agree."""
+_SHIFTS = (7.0, -11.0)
 """Seconds by which the clock is shifted to see what chance agrees with."""
 _ABOVE_CHANCE = 1.6
 
@@ -129,7 +130,7 @@ def relate(one: Ways, other: Ways, seed: int = 0) -> Encounter:
         raise TooLittleError(
             f"pairs of people whom {names} show at the same time", len(pairs.one), LEAST_PEOPLE, advice
         )
-    matrix, agreeing, score = _consensus(pairs, np.random.default_rng(seed))
+    matrix, agreeing, score, effort = _consensus(pairs, np.random.default_rng(seed))
     if matrix is None or agreeing.sum() < LEAST_PEOPLE or score < LEAST_STEPS:
         raise RefusedError(
             f"{names} seem to see no common ground: of {len(pairs.one)} pairs of people only {agreeing.sum()} "
@@ -140,7 +141,7 @@ def relate(one: Ways, other: Ways, seed: int = 0) -> Encounter:
     for shift in _SHIFTS:
         shifted = _pairs(one, replace(other, step=other.step + round(shift / STEP)))
         if len(shifted.one) >= 2:
-            by_chance = _consensus(shifted, np.random.default_rng(seed))[2]
+            by_chance = _consensus(shifted, np.random.default_rng(seed), effort)[2]
             chance = max(chance, by_chance * len(pairs.a) / max(len(shifted.a), 1))
     if score < _ABOVE_CHANCE * chance:
         raise RefusedError(
@@ -183,16 +184,21 @@ def _pairs(one: Ways, other: Ways) -> _Pairs:
 
 
 def _consensus(
-    pairs: _Pairs, rng: np.random.Generator
-) -> tuple[Floats | None, NDArray[np.bool_], float]:
-    """The homography that most steps of distinct people agree with, who they are, and how many steps."""
+    pairs: _Pairs, rng: np.random.Generator, guesses: int = _GUESSES
+) -> tuple[Floats | None, NDArray[np.bool_], float, int]:
+    """The homography that most steps of distinct people agree with, who they are, how many steps, and how many
+    guesses it took.
+    """
     best: Floats | None = None
     agreeing, most = np.zeros(len(pairs.one), np.bool_), 0.0
     weight = pairs.counts * np.exp(6 * (pairs.likeness - pairs.likeness.max(initial=0)))
     weight = weight / weight.sum()
     if len(pairs.one) < 3:
-        return best, agreeing, most
-    for turn in range(_GUESSES):
+        return best, agreeing, most, 0
+    turn = 0
+    for turn in range(guesses):
+        if turn >= _FEWEST and agreeing.sum() >= 2 * LEAST_PEOPLE:
+            break
         # Two ways fix a homography, and are right together more often; three fix it better.
         count = 2 + turn % 2
         chosen = rng.choice(len(pairs.one), count, replace=False, p=weight)
@@ -205,7 +211,7 @@ def _consensus(
         if score > most:
             guess, found, score = _settle(pairs, guess, found, score)
             best, agreeing, most = guess, found, score
-    return best, agreeing, most
+    return best, agreeing, most, turn + 1
 
 
 def _through(pairs: _Pairs, chosen: IntArray, rng: np.random.Generator) -> Floats | None:
