@@ -128,7 +128,10 @@ def relate(one: Ways, other: Ways, seed: int = 0) -> Encounter:
     advice = "record for longer, or at a busier hour"
     if len(pairs.one) < LEAST_PEOPLE:
         raise TooLittleError(
-            f"pairs of people whom {names} show at the same time", len(pairs.one), LEAST_PEOPLE, advice
+            f"pairs of people whom {names} show at the same time",
+            len(pairs.one),
+            LEAST_PEOPLE,
+            advice,
         )
     matrix, agreeing, score, effort = _consensus(pairs, np.random.default_rng(seed))
     if matrix is None or agreeing.sum() < LEAST_PEOPLE or score < LEAST_STEPS:

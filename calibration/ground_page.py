@@ -50,7 +50,9 @@ def write_ground_page(
         "The floor, and who sees it",
         [f"{name}: {told}." for name, told in evidence.items()],
         [
-            Table("Cameras", ("camera", "frame", "sees", "places are off by", "bent lens"), cameras),
+            Table(
+                "Cameras", ("camera", "frame", "sees", "places are off by", "bent lens"), cameras
+            ),
             Table("Common ground", ("cameras", "area"), common),
         ],
         plots,
@@ -77,7 +79,9 @@ def _from_above(
                 continue
             colour = colours[ground.camera]
             axes.fill(*view.T, facecolor=colour, alpha=0.10, edgecolor="none")
-            axes.plot(*np.vstack([view, view[:1]]).T, color=colour, linewidth=1.4, label=ground.camera)
+            axes.plot(
+                *np.vstack([view, view[:1]]).T, color=colour, linewidth=1.4, label=ground.camera
+            )
         for overlap in shared:
             if overlap.cameras[0] in {ground.camera for ground in mine}:
                 corners = np.array(overlap.floor)

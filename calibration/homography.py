@@ -38,9 +38,7 @@ class Fit:
         return float(np.median(some)), float(np.quantile(some, 0.9))
 
 
-def fit(
-    source: Floats, target: Floats, size: tuple[int, int], tolerance: float, what: str
-) -> Fit:
+def fit(source: Floats, target: Floats, size: tuple[int, int], tolerance: float, what: str) -> Fit:
     """Source pixels (N, 2) of a picture of `size` to target points (N, 2).
 
     `tolerance` in pixels tells right pairs from wrong ones; `what` names the points in errors.
@@ -80,7 +78,9 @@ def refine(matrix: Floats, source: Floats, target: Floats) -> Floats:
     target_scale, target_shift = _normal(target)
     a, b = (source - shift) / scale, (target - target_shift) / target_scale
     into = np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])
-    out = np.array([[target_scale, 0, target_shift[0]], [0, target_scale, target_shift[1]], [0, 0, 1]])
+    out = np.array(
+        [[target_scale, 0, target_shift[0]], [0, target_scale, target_shift[1]], [0, 0, 1]]
+    )
     guess = np.linalg.inv(out) @ matrix @ into
     guess = guess / np.linalg.norm(guess)
 

@@ -81,14 +81,18 @@ def spread_out(
             near = pair[0] if pair[0] in known or pair[0] in floors else pair[1]
             far = pair[1] if near == pair[0] else pair[0]
             base = floors.get(near) or known[near]
-            floors[far] = _carried(base, far, by_size[far], encounters[pair], near == pair[0], known)
+            floors[far] = _carried(
+                base, far, by_size[far], encounters[pair], near == pair[0], known
+            )
             continue
         left = [pair for pair in encounters if not {*pair} & {*known, *floors}]
         if not left:
             return floors
         first = max(left, key=lambda pair: encounters[pair].people)[0]
         error = 0.01 * math.hypot(*by_size[first])
-        floors[first] = with_view(GroundSettings(first, by_size[first], _STRAIGHT, error, frame=first))
+        floors[first] = with_view(
+            GroundSettings(first, by_size[first], _STRAIGHT, error, frame=first)
+        )
 
 
 def _carried(
@@ -106,7 +110,9 @@ def _carried(
     )
     matrix = np.array(base.floor).reshape(3, 3) @ bridge
     matrix /= np.abs(matrix).max()
-    plain = GroundSettings(camera, size, tuple(map(float, matrix.ravel())), base.error, frame=base.frame)
+    plain = GroundSettings(
+        camera, size, tuple(map(float, matrix.ravel())), base.error, frame=base.frame
+    )
     there = FloorMap(replace(base, lens=()))(partner)
     off = np.hypot(*(FloorMap(plain)(own) - there).T)
     inliers = np.isfinite(off) & encounter.fit.inliers

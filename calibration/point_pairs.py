@@ -79,9 +79,7 @@ def floor_of(points: PointPairs, size: tuple[int, int]) -> tuple[GroundSettings,
         raise UsageError(
             f"point ({x:g}, {y:g}) of {points.camera} is outside its picture of {size[0]}×{size[1]}"
         )
-    found = fit(
-        points.pixels, points.floor, size, _TOLERANCE * math.hypot(*size), points.camera
-    )
+    found = fit(points.pixels, points.floor, size, _TOLERANCE * math.hypot(*size), points.camera)
     median, _ = found.told(found.units)
     if median > _WORST:
         raise RefusedError(

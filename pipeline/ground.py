@@ -15,7 +15,7 @@ from pipeline.frames import FloatArray
 Floats = NDArray[np.float64]
 
 METRES = "floor"
-"""The frame of cameras that were calibrated in metres. Another frame is named after the camera in whose pixels it is."""
+"""The frame of cameras calibrated in metres. Another frame is named after the camera in whose pixels it is."""
 FOOT = (0.02, 0.03)
 """How far a box's lower middle is off the feet, across and along, in heights of the box: one deviation."""
 PERSON = 1.7

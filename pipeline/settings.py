@@ -165,7 +165,10 @@ class Settings:
             if a.frame == b.frame and frozenset((a.camera, b.camera)) not in said
         }
         together = {pair for pair in pairs if frozenset(pair) in shared}
-        return {"overlapping": site.overlapping | together, "apart": site.apart | (pairs - together)}
+        return {
+            "overlapping": site.overlapping | together,
+            "apart": site.apart | (pairs - together),
+        }
 
 
 def _area(outline: Outline) -> float:

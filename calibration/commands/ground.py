@@ -61,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one point: pixels, and metres on the floor; repeat it",
     )
     parser.add_argument("--size", type=_size, help="width x height of the pictures of the points")
-    parser.add_argument("--page", type=Path, help="HTML page to write (ground.html beside the site)")
+    parser.add_argument(
+        "--page", type=Path, help="HTML page to write (ground.html beside the site)"
+    )
     parser.add_argument("--json", action="store_true", help="the outcome on standard output")
 
 
@@ -125,14 +127,18 @@ def _from_points(options: argparse.Namespace, found: _Found) -> None:
     points = read_points(options.points) if options.points else []
     points += gathered(options.pair)
     if points and not options.size:
-        raise UsageError("points need --size, the width x height of the pictures that they were read from")
+        raise UsageError(
+            "points need --size, the width x height of the pictures that they were read from"
+        )
     for some in points:
         ground, fit = floor_of(some, options.size)
         found.grounds[some.camera] = ground
         found.marks[some.camera] = Marks(some.pixels, some.floor, fit)
         found.evidence[some.camera] = _figures(fit, "points", "m")
     if points:
-        found.sources.append(str(options.points) if options.points else "points on the command line")
+        found.sources.append(
+            str(options.points) if options.points else "points on the command line"
+        )
         found.amounts.append(f"{sum(len(some.pixels) for some in points)} point pairs")
 
 

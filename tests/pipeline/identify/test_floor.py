@@ -121,7 +121,9 @@ def test_a_site_without_floors_is_judged_as_ever(site):
     strange = FloorSettings(grounds={"elsewhere": Ground("floor", ERROR, AREA)})
     plain = site.run(Identifier(IdentifySettings()), sim)
     assert site.run(Identifier(IdentifySettings(floor=strange)), sim) == plain
-    for i, (updates, ended, now) in enumerate(sim.ticks):  # paths of cameras that nothing is known of
+    for i, (updates, ended, now) in enumerate(
+        sim.ticks
+    ):  # paths of cameras that nothing is known of
         from dataclasses import replace
 
         sim.ticks[i] = ([replace(u, path=way((1, 1), start=now)) for u in updates], ended, now)
