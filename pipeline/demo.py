@@ -15,6 +15,7 @@ from rich.console import Console
 
 from calibration.commands.ground import calibrate_known
 from pipeline.evaluation import evaluate_run
+from pipeline.folder import IDENTITIES
 from pipeline.frames import Detections, Frame
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, MatchSettings, Settings, load_settings
@@ -46,7 +47,8 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     settings = replace(
         settings, camera=cameras, match=MATCH, ground=known.ground, overlap=known.overlap
     )
-    (output / "identities.db").unlink(missing_ok=True)  # every demonstration starts from nothing
+    (output / IDENTITIES).unlink(missing_ok=True)  # every demonstration starts from nothing
+    (output / "events.jsonl").unlink(missing_ok=True)
     shutil.rmtree(output / "tracks", ignore_errors=True)
     console.print(
         f"running {len(videos)} cameras in real time; boxes come from the truth, shaken and with gaps"
