@@ -124,12 +124,7 @@ def run(
             TrackFiles(folder / "tracks"),
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
-    identities: Identities = identifier
-    erase_if_expired(folder / "record.db")
-    if options.record:
-        recorder = Recorder(folder / "record.db", network)
-        sinks.append(recorder)
-        identities = Recorded(identifier, recorder)
+    identities = _recorded(identifier, sinks, folder / "record.db", options.record, network)
     tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     effort = None if options.every_frame else Effort(settings.tracklets.budget)
     loop = LiveLoop(sources, detect, tracklets, identities, sinks, clock=sources.now, effort=effort)
@@ -182,6 +177,18 @@ def _conclude(
             write(folder / name)
         except OSError as error:
             failures[name] = error.strerror or str(error)
+
+
+def _recorded(
+    identities: Identities, sinks: list[Sink], path: Path, wanted: bool, network: str
+) -> Identities:
+    """With a recorder beside it, where one is wanted; an old record past its date goes in any case."""
+    erase_if_expired(path)
+    if not wanted:
+        return identities
+    recorder = Recorder(path, network)
+    sinks.append(recorder)
+    return Recorded(identities, recorder)
 
 
 def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:
