@@ -13,7 +13,7 @@ $(PY):
 
 # The live path with what its scores need (no torch), and everything.
 $(VENV)/.live: $(PY) pyproject.toml
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[evaluate]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[evaluate,calibrate]'
 	@touch $@
 $(VENV)/.dev: $(PY) pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'

@@ -67,6 +67,7 @@ def _run(words: Sequence[str], console: Console) -> int:
         duration=options.duration,
         every_frame=options.as_fast_as_possible,
         video=not options.no_video,
+        record=options.record,
     )
     summary = watched_run(settings, chosen, console)
     told = f"{summary['identities']} people; events, tracks, video and report in {output}"
@@ -117,6 +118,11 @@ def _run_parser() -> argparse.ArgumentParser:
         "--as-fast-as-possible", action="store_true", help="files completely, not in real time"
     )
     parser.add_argument("--no-video", action="store_true", help="leave out the annotated videos")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="keep boxes and embeddings (no pictures) for two weeks, for `python -m calibration`",
+    )
     parser.add_argument(
         "--demo", action="store_true", help="a rendered site through the whole system"
     )

@@ -13,29 +13,19 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from calibration.commands.ground import calibrate_known
 from pipeline.evaluation import evaluate_run
 from pipeline.folder import IDENTITIES
 from pipeline.frames import Detections, Frame
 from pipeline.run import RunOptions
-from pipeline.settings import CameraSettings, MatchSettings, Settings
+from pipeline.settings import CameraSettings, MatchSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
 from synthetic import SiteRequest, write_site
 
 SITE, SEED, SECONDS, FPS = "mall", 2026, 40.0, 12.5
 SIZE = (768, 432)
-MATCH = MatchSettings(
-    even=0.67,
-    slope=9.0,
-    overlapping=(("hall-west", "hall-east"),),
-    apart=(
-        ("east-court", "north-court"),
-        ("east-court", "hall-west"),
-        ("east-court", "hall-east"),
-        ("north-court", "hall-west"),
-        ("north-court", "hall-east"),
-    ),
-)
-"""Similarity as fitted on other rendered people (models/grl-edge/CARD.md), and which cameras see common ground."""
+MATCH = MatchSettings(even=0.67, slope=9.0)
+"""Similarity as fitted on other rendered people (models/grl-edge/CARD.md)."""
 MISSED, SHAKEN, SEEN = 0.05, 0.03, 0.2
 """Share of boxes left out; deviation of the corners in widths and heights; visibility that a detector needs."""
 
@@ -50,7 +40,13 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     write_site(request, truth, processes=os.cpu_count() or 1)
     videos = sorted(truth.glob("*.mp4"))
     cameras = tuple(CameraSettings(str(video)) for video in videos)
-    settings = replace(settings, camera=cameras, match=MATCH)
+    site = output / "site.toml"
+    site.unlink(missing_ok=True)
+    calibrate_known(truth / "site.json", site)  # as an operator would who has measured the floor
+    known = load_settings(site)
+    settings = replace(
+        settings, camera=cameras, match=MATCH, ground=known.ground, overlap=known.overlap
+    )
     (output / IDENTITIES).unlink(missing_ok=True)  # every demonstration starts from nothing
     (output / "events.jsonl").unlink(missing_ok=True)
     shutil.rmtree(output / "tracks", ignore_errors=True)

@@ -13,6 +13,20 @@ from numpy.typing import NDArray
 
 from pipeline.pixels import Image, Pixels, as_pixels
 
+__all__ = [
+    "STEP",
+    "Crop",
+    "Detections",
+    "EventKind",
+    "FloatArray",
+    "Frame",
+    "IdentityEvent",
+    "IntArray",
+    "Path",
+    "TrackletUpdate",
+    "Tracks",
+]
+
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -79,6 +93,23 @@ class Crop:
     time: float
 
 
+STEP = 0.4
+"""Seconds of capture time over which places on the floor are averaged; steps begin at whole multiples of it,
+the same for all cameras."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where on the floor somebody was: one row for each step with feet in sight, oldest first."""
+
+    times: NDArray[np.float64]
+    """(K,) seconds: the mean of the looks in a step."""
+    places: FloatArray
+    """(K, 2) float32 in the frame of the camera: metres on the site's floor, where it is calibrated so."""
+    spread: FloatArray
+    """(K, 3) float32: covariance of the place as xx, xy, yy, without what the calibration is off by."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackletUpdate:
     """What is known of one tracklet's appearance after one more crop.
@@ -96,7 +127,9 @@ class TrackletUpdate:
     """0…1: how much of a judgement the embedding can carry."""
     since: float | None = None
     """When the tracklet began, where that was before its first embedding."""
-    version: int = 1
+    path: Path | None = None
+    """Where the person was since the update before, where the camera knows its floor."""
+    version: int = 2
 
 
 class EventKind(StrEnum):

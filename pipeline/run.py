@@ -31,8 +31,9 @@ from pipeline.ingest import (
     parse_address,
     redact,
 )
-from pipeline.live import LiveLoop, Meter
+from pipeline.live import Identities, LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
+from pipeline.publish.record import Recorded, Recorder, erase_if_expired
 from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
@@ -57,6 +58,8 @@ class RunOptions:
     """Capture time at which files begin: fixed, a run over files has the same times every time."""
     identities: Path | None = None
     """The file in which identities outlast the run; by default one in the run's folder."""
+    record: bool = False
+    """Keep boxes and embeddings for calibration, in `record.db`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def run(
     network, digest = network_of(settings.embedder)
     store = GalleryStore(options.identities or folder / IDENTITIES, network, digest=digest)
     earlier = set_aside(folder)
-    identifier = Identifier(settings.match.identify(), store)
+    identifier = Identifier(settings.identify(), store)
     journal = Journal()
     with writing(folder):
         sinks: list[Sink] = [
@@ -121,13 +124,14 @@ def run(
             TrackFiles(folder / "tracks"),
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
-    tracklets = Tracklets(pool, names, settings.tracklets)
+    identities = _recorded(identifier, sinks, folder / "record.db", options.record, network)
+    tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     warm_up()  # before the loop, which begins to count
     loop = LiveLoop(
         sources,
         detect,
         tracklets,
-        identifier,
+        identities,
         sinks,
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
@@ -178,6 +182,18 @@ def _conclude(
             write(folder / name)
         except OSError as error:
             failures[name] = error.strerror or str(error)
+
+
+def _recorded(
+    identities: Identities, sinks: list[Sink], path: Path, wanted: bool, network: str
+) -> Identities:
+    """With a recorder beside it, where one is wanted; an old record past its date goes in any case."""
+    erase_if_expired(path)
+    if not wanted:
+        return identities
+    recorder = Recorder(path, network)
+    sinks.append(recorder)
+    return Recorded(identities, recorder)
 
 
 def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:

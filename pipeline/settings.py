@@ -11,15 +11,17 @@ package = "engines-here/people"
 package = "engines-here/grl"
 """
 
+import itertools
 import math
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
-from pipeline.identify import IdentifySettings, Site
+from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
+from pipeline.identify import FloorSettings, Ground, IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
 from pipeline.zones import Polygon, is_polygons
@@ -62,6 +64,8 @@ class EmbedderSettings:
 
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+Outline: TypeAlias = tuple[tuple[float, float], ...]
+Evidence: TypeAlias = Mapping[str, str | int | float | Sequence[object]]
 _GUESS = Similarity()
 
 
@@ -80,13 +84,43 @@ class MatchSettings:
     retention_hours: float = 24.0
     """After this everything about a tracklet is forgotten."""
 
-    def identify(self) -> IdentifySettings:
+    def identify(self, travel: Sequence["TravelSettings"] = ()) -> IdentifySettings:
         """As the identities want it."""
         return IdentifySettings(
             mapping=Similarity(even=self.even, slope=self.slope),
-            site=Site(overlapping=frozenset(self.overlapping), apart=frozenset(self.apart)),
+            site=Site(
+                overlapping=frozenset(self.overlapping),
+                apart=frozenset(self.apart),
+                travel={(t.origin, t.target): Travel(t.median, t.spread) for t in travel},
+            ),
             retention=3600 * self.retention_hours,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TravelSettings:
+    """How long people take from leaving one camera's view until entering another's. One [[travel]] a way."""
+
+    origin: str
+    target: str
+    median: float
+    """Seconds."""
+    spread: float
+    """Standard deviation of the logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where calibrated numbers come from: [calibration.<command>]. For people to read; nothing depends on it."""
+
+    command: str
+    date: str
+    version: str
+    source: str
+    amount: str
+    """How much data it was."""
+    evidence: Evidence = field(default_factory=dict)
+    """Figures that say how good the result is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +132,69 @@ class Settings:
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     tracklets: TrackletSettings = field(default_factory=TrackletSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
+    travel: tuple[TravelSettings, ...] = ()
+    ground: tuple[GroundSettings, ...] = ()
+    overlap: tuple[OverlapSettings, ...] = ()
+    calibration: Mapping[str, Provenance] = field(default_factory=dict)
+    """By command."""
+
+    def identify(self) -> IdentifySettings:
+        """As the identities want it."""
+        known = self.match.identify(self.travel)
+        if not self.ground:
+            return known
+        grounds = {
+            ground.camera: Ground(
+                ground.frame, ground.error, _area(ground.view), ground.frame == METRES
+            )
+            for ground in self.ground
+        }
+        return replace(
+            known,
+            site=replace(known.site, **self._sight(known.site)),
+            floor=FloorSettings(grounds=grounds),
+        )
+
+    def floors(self) -> dict[str, FloorMap]:
+        """Of the cameras that know their floor."""
+        return {ground.camera: FloorMap(ground) for ground in self.ground}
+
+    def _sight(self, site: Site) -> dict[str, frozenset[tuple[str, str]]]:
+        """Who sees common floor and who none, where the operator did not say it: geometry tells."""
+        said = {frozenset(pair) for pair in site.overlapping | site.apart}
+        shared = {frozenset(overlap.cameras) for overlap in self.overlap}
+        pairs = {
+            (a.camera, b.camera)
+            for a, b in itertools.combinations(self.ground, 2)
+            if a.frame == b.frame and frozenset((a.camera, b.camera)) not in said
+        }
+        together = {pair for pair in pairs if frozenset(pair) in shared}
+        return {
+            "overlapping": site.overlapping | together,
+            "apart": site.apart | (pairs - together),
+        }
+
+
+def _area(outline: Outline) -> float:
+    """Of a view; where that is not written down, a guess."""
+    if len(outline) < 3:
+        return 150.0
+    x, y = zip(*outline, strict=True)
+    turned = [*zip(x, y[1:] + y[:1], x[1:] + x[:1], y, strict=True)]
+    return max(abs(sum(a * b - c * d for a, b, c, d in turned)) / 2, 1.0)
 
 
 Section = TypeVar(
     "Section",
+    GroundSettings,
+    OverlapSettings,
     DetectorSettings,
     EmbedderSettings,
     TrackletSettings,
     MatchSettings,
     CameraSettings,
+    TravelSettings,
+    Provenance,
 )
 
 
@@ -120,16 +208,37 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(f"{path} is not TOML: {error}") from error
     known = {item.name for item in fields(Settings)}
     _refuse_unknown(raw, known, str(path))
-    cameras = raw.get("camera", [])
-    if not isinstance(cameras, list):
-        raise SettingsError(f"{path}: cameras are written as [[camera]], one a section")
-    return Settings(
-        camera=tuple(_section(CameraSettings, camera, f"{path}, [[camera]]") for camera in cameras),
+    calibration = raw.get("calibration", {})
+    if not isinstance(calibration, Mapping):
+        raise SettingsError(f"{path}: calibration is written as [calibration.<command>]")
+    settings = Settings(
+        camera=_sections(CameraSettings, raw, "camera", path),
         detector=_section(DetectorSettings, raw.get("detector", {}), f"{path}, [detector]"),
         embedder=_section(EmbedderSettings, raw.get("embedder", {}), f"{path}, [embedder]"),
         tracklets=_section(TrackletSettings, raw.get("tracklets", {}), f"{path}, [tracklets]"),
         match=_section(MatchSettings, raw.get("match", {}), f"{path}, [match]"),
+        travel=_sections(TravelSettings, raw, "travel", path),
+        ground=_sections(GroundSettings, raw, "ground", path),
+        overlap=_sections(OverlapSettings, raw, "overlap", path),
+        calibration={
+            name: _section(Provenance, origin, f"{path}, [calibration.{name}]")
+            for name, origin in calibration.items()
+        },
     )
+    try:
+        settings.floors()
+    except SettingsError as error:
+        raise SettingsError(f"{path}, {error}") from error
+    return settings
+
+
+def _sections(
+    kind: type[Section], raw: Mapping[str, object], name: str, path: Path
+) -> tuple[Section, ...]:
+    found = raw.get(name, [])
+    if not isinstance(found, list):
+        raise SettingsError(f"{path}: {name} is written as [[{name}]], one a section")
+    return tuple(_section(kind, part, f"{path}, [[{name}]]") for part in found)
 
 
 def _section(kind: type[Section], raw: object, where: str) -> Section:
@@ -138,7 +247,9 @@ def _section(kind: type[Section], raw: object, where: str) -> Section:
     wanted = get_type_hints(kind)
     _refuse_unknown(raw, set(wanted), where)
     missing = [
-        item.name for item in fields(kind) if item.default is MISSING and item.name not in raw
+        item.name
+        for item in fields(kind)
+        if item.default is item.default_factory is MISSING and item.name not in raw
     ]
     if missing:
         raise SettingsError(f"{where} lacks '{missing[0]}'")
@@ -152,6 +263,8 @@ def _typed(value: object, kind: object, where: str) -> object:
     value = _frozen(value)
     if kind in (float, float | None) and _is_whole(value):
         value = float(value)  # type: ignore[arg-type]
+    if kind in (tuple[float, ...], Outline):
+        value = _as_floats(value)
     wanted, fits = _ACCEPTED[kind]
     if not fits(value):
         raise SettingsError(f"{where} must be {wanted}, not {value!r}")
@@ -160,6 +273,24 @@ def _typed(value: object, kind: object, where: str) -> object:
 
 def _frozen(value: object) -> object:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _as_floats(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(_as_floats, value))
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_row(value: object, length: int | None = None) -> bool:
+    return (
+        isinstance(value, tuple)
+        and (length is None or len(value) == length)
+        and all(map(_is_finite, value))
+    )
 
 
 def _is_whole(value: object, least: int = 0) -> bool:
@@ -196,6 +327,19 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
         "a list of pairs of cameras",
         lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
     ),
+    tuple[int, int]: (
+        "two whole numbers from 1 on",
+        lambda value: (
+            isinstance(value, tuple) and len(value) == 2 and all(_is_whole(v, 1) for v in value)
+        ),
+    ),
+    tuple[float, ...]: ("a list of numbers", _is_row),
+    Outline: (
+        "a list of points, two numbers each",
+        lambda value: isinstance(value, tuple) and all(_is_row(point, 2) for point in value),
+    ),
+    tuple[str, str]: ("a pair of cameras", _is_pair),
+    Evidence: ("a section", lambda value: isinstance(value, Mapping)),
 }
 """What may be written for a field, by its type."""
 

@@ -5,7 +5,7 @@ show something new are embedded, the best first, within a budget a tick. A perso
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
+from pipeline.footing import WALK, Footing, take
 from pipeline.frames import FloatArray, Frame, IntArray, TrackletUpdate, Tracks
+from pipeline.ground import FloorMap
 from pipeline.pixels import Image, Pixels
 from pipeline.quality import quality, sharpness
 
@@ -77,6 +79,7 @@ _ROW = np.dtype(
         ("told", np.float64),
         ("crops", np.int64),
         ("refused", np.bool_),
+        ("walk", WALK),
     ]
 )
 
@@ -85,9 +88,13 @@ class Tracklets:
     """All cameras' tracklets: looks at who is tracked, embeds what is worth it, closes what is over."""
 
     def __init__(
-        self, pool: StreamingReid, cameras: Sequence[str], settings: TrackletSettings | None = None
+        self,
+        pool: StreamingReid,
+        cameras: Sequence[str],
+        settings: TrackletSettings | None = None,
+        floors: Mapping[str, FloorMap] | None = None,
     ) -> None:
-        self._pool, self._cameras = pool, list(cameras)
+        self._pool, self._cameras, self._footing = pool, list(cameras), Footing(floors or {})
         self._settings = settings or TrackletSettings()
         self._index = {camera: i for i, camera in enumerate(self._cameras)}
         self._rows = np.empty(0, _ROW)
@@ -117,7 +124,7 @@ class Tracklets:
         self._now = now if np.isinf(self._now) else max(now, self._now)
         for frame, tracks in seen:
             self._hear(frame)
-            self._note(self._keys(frame, tracks), frame.time)
+            self._note(frame, tracks)
         most = self._settings.budget
         self._embed(seen, most if budget is None else min(budget, most))
         return self._tell(), self._end_unseen()
@@ -131,14 +138,19 @@ class Tracklets:
     def _keys(self, frame: Frame, tracks: Tracks) -> IntArray:
         return self._index[frame.camera] * _CAMERA_STRIDE + tracks.ids
 
-    def _note(self, keys: IntArray, time: float) -> None:
+    def _note(self, frame: Frame, tracks: Tracks) -> None:
+        keys, time = self._keys(frame, tracks), frame.time
         new = np.setdiff1d(keys, self._rows["key"])
         if len(new):
             rows = np.zeros(len(new), _ROW)
             rows["key"], rows["slot"], rows["since"] = new, -1, time
             rows["embedded"] = rows["told"] = -np.inf
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
-        self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
+        rows = np.searchsorted(self._rows["key"], keys)
+        self._rows["seen"][rows] = time
+        self._footing.note(
+            self._rows["walk"], rows, frame.camera, tracks.boxes, frame.pixels.size, time
+        )
 
     def _hear(self, frame: Frame) -> None:
         """Note a camera's time. One that goes back takes its tracklets along, or they would wait for it."""
@@ -207,8 +219,9 @@ class Tracklets:
                 frames_seen=int(row["crops"]),
                 confidence=min(1.0, float(row["crops"]) / max(settings.confident, 1.0)),
                 since=float(row["since"]),
+                path=take(rows["walk"], place),
             )
-            for row in rows[due]
+            for place, row in zip(np.flatnonzero(due).tolist(), rows[due], strict=True)
         ]
 
     def _choose(self, seen: Sequence[Seen]) -> Rows:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "engines", "trainer", "calibration", "synthetic", "benchmarks")
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "pipeline": {"engines", "synthetic"},
+    "pipeline": {"engines", "synthetic", "calibration"},
     "engines": {"trainer"},  # export and the torch reference only, see BRIDGES
     "trainer": {"engines"},
     "calibration": {"pipeline", "engines"},
@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 BRIDGES = {
     ("engines", "trainer"): {"engines/export.py", "engines/detectors.py", "engines/torch.py"},
+    ("pipeline", "calibration"): {"pipeline/demo.py"},
     ("pipeline", "synthetic"): {"pipeline/ingest/synthetic.py", "pipeline/demo.py"},
 }
 """Imports between packages that only the named modules may make."""

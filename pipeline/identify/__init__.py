@@ -11,6 +11,7 @@ counts as evidence), `corrections` (what is taken back), `gallery` (the table be
 (the table on disk), `lookup` (questions to the table).
 """
 
+from pipeline.identify.floor import FloorSettings, Ground
 from pipeline.identify.identifier import Identifier, IdentifyCounts
 from pipeline.identify.lookup import Match, Person
 from pipeline.identify.prior import Site, Travel
@@ -19,7 +20,9 @@ from pipeline.identify.similarity import Mapping
 from pipeline.identify.store import GalleryStore
 
 __all__ = [
+    "FloorSettings",
     "GalleryStore",
+    "Ground",
     "Identifier",
     "IdentifyCounts",
     "IdentifySettings",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import IdentifyError
 from pipeline.frames import FloatArray, IntArray, TrackletUpdate
+from pipeline.identify.paths import Paths
 from pipeline.identify.prior import Presence
 
 ROW = np.dtype(
@@ -96,6 +97,8 @@ class Gallery:
         self._next_serial = 1
         self._row_of: dict[tuple[int, int], int] = {}
         self._groups: Groups | None = None
+        self.paths = Paths()
+        """Where on the floor each row was."""
 
     def __len__(self) -> int:
         return self._count
@@ -126,7 +129,7 @@ class Gallery:
 
     def presence(self, rows: IntArray) -> Presence:
         some = self.table[rows]
-        return Presence(some["camera"], some["first"], some["last"])
+        return Presence(some["camera"], some["first"], some["last"], rows, self.paths)
 
     def camera_index(self, name: str) -> int:
         if name not in self._camera_index:
@@ -161,6 +164,8 @@ class Gallery:
         table["frames"][rows] = np.maximum(frames, 1)
         table["confidence"][rows] = np.nan_to_num(confidence)
         table["last"][rows] = np.maximum(table["last"][rows], times[sound])
+        walked = [u.path for u, fine in zip(latest, sound.tolist(), strict=True) if fine]
+        self.paths.write(rows.tolist(), walked, len(self._room))
         return rows
 
     def end(self, tracklets: Iterable[tuple[str, int]]) -> IntArray:
@@ -205,6 +210,7 @@ class Gallery:
                 self._row_of[key] = int(hole)
         self._room[holes] = self._room[movers]
         self._look_room[holes] = self._look_room[movers]
+        self.paths.move(holes, movers)
         self._count = left
         self._groups = None
 
@@ -250,6 +256,7 @@ class Gallery:
             table[new] = np.zeros((), ROW)
             table["serial"][new] = self._next_serial + np.arange(len(fresh))
             table["live"][new] = True
+            self.paths.clear(new)
             for row, i in zip(new.tolist(), fresh, strict=True):
                 update = updates[i]
                 key = (self._camera_index[update.camera], update.local_id)
@@ -271,6 +278,8 @@ class Gallery:
             table, looks = np.zeros(room, ROW), np.zeros((room, self.size), np.float32)
             table[: self._count], looks[: self._count] = self.table, self.looks
             self._room, self._look_room = table, looks
+            if self.paths:
+                self.paths.grow(room)
 
     def _key(self, row: np.integer[Any]) -> tuple[int, int]:
         return int(self._room["camera"][row]), int(self._room["local_id"][row])

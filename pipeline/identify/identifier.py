@@ -46,7 +46,7 @@ class Identifier:
         self.settings = settings
         self.counts = IdentifyCounts()
         self._store = store
-        self._prior = Prior(settings.site)
+        self._prior = Prior(settings.site, settings.floor)
         self._gallery: Gallery | None = None
         self._next_identity = 1
         self._now = self._swept = -math.inf

@@ -34,6 +34,7 @@ class Evidence:
     place: FloatArray
     forbidden: NDArray[np.bool_]
     """As in `prior.Circumstances`."""
+    floor: FloatArray | None = None
 
     def toward(self, some: IntArray, identity: IntArray) -> tuple[IntArray, FloatArray]:
         """Scores of `some` of the tracklets for each identity: numbers (K,), ratios (len(some), K).
@@ -50,6 +51,10 @@ class Evidence:
         tells[:, groups.order] = gap[:, groups.order] <= np.repeat(nearest, groups.sizes, axis=1)
         tells |= np.isinf(gap)
         place = groups.maxima(np.where(tells, self.place[some], -np.inf).astype(np.float32))
+        if self.floor is not None:
+            # Where somebody is right now says more than where he was, and he is in all these places.
+            floor = np.nan_to_num(self.floor[some], nan=np.inf)
+            place = np.where(np.isposinf(now := -groups.maxima(-floor)), place, now)
         ban = np.where(self.forbidden[some], -np.inf, 0.0).astype(np.float32)
         order, starts = groups.order, groups.starts
         return groups.numbers, likeness + place + np.minimum.reduceat(ban[:, order], starts, axis=1)
@@ -97,7 +102,7 @@ def weigh(
     likeness = mapping(likeness, table["frames"][due], table["frames"])
     likeness[np.arange(len(due)), due] = -np.inf  # nobody is evidence for himself
     groups = gallery.groups
-    lift = max(prior.site.limit, prior.site.common) + math.log(rules.focus)
+    lift = prior.most + math.log(rules.focus)
     in_reach = (resemblance(groups, likeness) + lift > rules.newcomer).any(axis=0)
     in_reach |= np.isin(groups.numbers, table["identity"][due])
     rows = np.union1d(groups.rows(in_reach), due)
@@ -106,7 +111,11 @@ def weigh(
     at = np.searchsorted(rows, due)
     own = np.arange(len(due)), at
     where.gap[own], where.place[own], where.forbidden[own] = np.inf, -np.inf, False
-    return Evidence(rows, at, likeness[:, rows], where.gap, where.place, where.forbidden)
+    if where.floor is not None:
+        where.floor[own] = np.nan
+    return Evidence(
+        rows, at, likeness[:, rows], where.gap, where.place, where.forbidden, where.floor
+    )
 
 
 def settle(

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import IdentifyError
-from pipeline.frames import FloatArray
+from pipeline.frames import FloatArray, IntArray
+from pipeline.identify.floor import Floors, FloorSettings
+from pipeline.identify.paths import Paths
 
 Pair = tuple[str, str]
 
@@ -70,6 +72,9 @@ class Presence:
     camera: NDArray[np.int32]
     first: NDArray[np.float64]
     last: NDArray[np.float64]
+    rows: IntArray | None = None
+    """Where in `paths` they are; None where nobody has a path."""
+    paths: Paths | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +87,25 @@ class Circumstances:
     """Log-likelihood ratio that it is one person, against chance."""
     forbidden: NDArray[np.bool_]
     """One person cannot be both."""
+    floor: FloatArray | None = None
+    """The part of `place` that two simultaneous ways over the floor have; NaN where there are none. None where
+    nobody's way is known."""
 
 
 class Prior:
     """A site, laid out as tables by camera index."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, floor: FloorSettings | None = None) -> None:
         self.site = site
+        self._floors = Floors(floor) if floor and floor.grounds else None
         self._cameras = 0
         self.know(())
+
+    @property
+    def most(self) -> float:
+        """Nats that time and place can add at most."""
+        known = max(self.site.limit, self.site.common)
+        return known if self._floors is None else max(known, self._floors.most)
 
     def know(self, cameras: Sequence[str]) -> None:
         """Learn the names behind the camera indices. Cheap unless some are new."""
@@ -98,6 +113,8 @@ class Prior:
             return
         site, count = self.site, len(cameras)
         self._cameras = count
+        if self._floors:
+            self._floors.know(cameras)
         self._median = np.full((count, count), site.between.median, np.float32)
         self._spread = np.full((count, count), site.between.spread, np.float32)
         self._together = np.zeros((count, count), np.float32)
@@ -141,8 +158,53 @@ class Prior:
         place = np.log((1 - doubt) * density * self.site.window * focus + doubt)
         together = self._together[origin, target] + math.log(focus)
         place = np.where(at_once, together, np.minimum(place, self.site.limit + math.log(focus)))
-        return Circumstances(
+        found = Circumstances(
             gap=np.where(at_once, np.inf, np.maximum(gap, 0)).astype(np.float32),
             place=place.astype(np.float32),
             forbidden=at_once & np.isneginf(together),
         )
+        if self._floors and some.paths and others.paths:
+            return self._on_the_floor(found, some, others, came_after, math.log(focus))
+        return found
+
+    def _on_the_floor(
+        self,
+        found: Circumstances,
+        some: Presence,
+        others: Presence,
+        came_after: NDArray[np.bool_],
+        focus: float,
+    ) -> Circumstances:
+        """With what the ways over the floor say, where they can be compared."""
+        floors, paths = self._floors, some.paths
+        assert floors
+        assert paths
+        assert some.rows is not None
+        assert others.rows is not None
+        place, forbidden = found.place, found.forbidden
+        known = floors.comparable(some.camera[:, None], others.camera[None, :])
+        known &= ~np.isnan(paths.entry[some.rows, 0])[:, None]
+        known &= ~np.isnan(paths.entry[others.rows, 0])[None, :]
+        at_once = np.isinf(found.gap)
+        floor = np.full(place.shape, np.nan, np.float32)
+
+        one, other = np.nonzero(known & at_once & ~forbidden)
+        ratio = floors.together(
+            paths, some.rows[one], others.rows[other], some.camera[one], others.camera[other]
+        )
+        one, other, ratio = (array[~np.isnan(ratio)] for array in (one, other, ratio))
+        place[one, other] = floor[one, other] = ratio + focus
+        forbidden[one, other] |= ratio < floors.settings.impossible
+
+        one, other = np.nonzero(known & (found.gap < self.site.window))
+        ours, theirs = some.rows[one], others.rows[other]
+        after = came_after[one, other]
+        ratio = floors.handover(
+            paths,
+            np.where(after, theirs, ours),
+            np.where(after, ours, theirs),
+            some.camera[one],
+            others.camera[other],
+        )
+        place[one, other] += np.nan_to_num(ratio)
+        return Circumstances(found.gap, place, forbidden, floor)

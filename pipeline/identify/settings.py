@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipeline.errors import IdentifyError
+from pipeline.identify.floor import FloorSettings
 from pipeline.identify.prior import Site
 from pipeline.identify.similarity import Mapping
 
@@ -13,6 +14,7 @@ class IdentifySettings:
 
     mapping: Mapping = field(default_factory=Mapping)
     site: Site = field(default_factory=Site)
+    floor: FloorSettings = field(default_factory=FloorSettings)
     settled_frames: int = 4
     """Frames after which a tracklet is judged first; then at every doubling, and when it ends."""
     settled_confidence: float = 0.9

@@ -44,13 +44,16 @@ def test_an_empty_file_is_all_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("cameras = 1", "has no 'cameras'; there are camera, detector, embedder, match, tracklets"),
+        (
+            "cameras = 1",
+            "has no 'cameras'; there are calibration, camera, detector, embedder, ground, match",
+        ),
         (
             '[[camera]]\nadress = "x"',
             "[[camera]] has no 'adress'; there are address, ignore, max_rate, name",
         ),
         ('[[camera]]\nname = "x"', "[[camera]] lacks 'address'"),
-        ('[camera]\naddress = "x"', "cameras are written as [[camera]]"),
+        ('[camera]\naddress = "x"', "camera is written as [[camera]]"),
         ('[[camera]]\naddress = ""', "address must be a text, not ''"),
         ('[[camera]]\naddress = "x"\nmax_rate = 0', "max_rate must be a number above 0, not 0.0"),
         (

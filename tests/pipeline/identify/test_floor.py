@@ -1,0 +1,145 @@
+"""What places on the floor say, against arithmetic done by scipy and scenes whose truth is plain."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from pipeline.frames import STEP, Path, TrackletUpdate
+from pipeline.identify import FloorSettings, Ground, Identifier, IdentifySettings, Mapping, Site
+from pipeline.identify.floor import Floors
+from pipeline.identify.paths import KEPT, Paths
+
+ERROR, AREA = 0.25, 150.0
+GROUNDS = {name: Ground("floor", ERROR, AREA) for name in ("a", "b", "far")}
+FLOOR = FloorSettings(grounds=GROUNDS)
+WEAK = Mapping(even=0.5, slope=4.0)
+"""Looks that say little: no cosine is worth more than 2 nats."""
+SITE = Site(overlapping=frozenset({("a", "b")}))
+ANNA, BEN = np.eye(8, dtype=np.float32)[:2]
+SPREAD = (0.02, 0.005, 0.03)
+
+
+def way(*points, start=0.0):
+    """A path with a place in each step from `start` on."""
+    times = start + STEP * (np.arange(len(points)) + 0.5)
+    spread = np.tile(np.float32(SPREAD), (len(points), 1))
+    return Path(times, np.array(points, np.float32), spread)
+
+
+def walk(identifier, people, *, start=0.0, steps=8, end=()):
+    """{(camera, id): (look, place at the start, velocity)} for some steps, an update a step."""
+    for i in range(steps):
+        now = start + STEP * (i + 1)
+        updates = []
+        for (camera, local), (look, place, velocity) in people.items():
+            at = np.add(place, np.multiply(velocity, STEP * (i + 0.5)))
+            path = way(at, start=start + STEP * i)
+            updates.append(
+                TrackletUpdate(camera, local, now, look, i + 1, 0.5, since=start, path=path)
+            )
+        identifier.update(updates, [], now)
+    identifier.update([], list(end), start + STEP * steps)
+
+
+@pytest.mark.parametrize("away", [(0.0, 0.0), (0.4, 0.1), (3.0, -1.0), (20.0, 5.0)])
+def test_two_simultaneous_places_say_what_normal_distributions_say(away):
+    paths = Paths()
+    paths.write([0, 1], [way((1.0, 2.0)), way(np.add((1, 2), away))], 2)
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    one, other = np.array([0]), np.array([1])
+    (got,) = floors.together(paths, one, other, one, other)
+    xx, xy, yy = np.multiply(2, SPREAD)
+    spread = np.array([[xx, xy], [xy, yy]]) + 2 * ERROR**2 * np.eye(2)
+    same = multivariate_normal.pdf(away, cov=spread) * AREA
+    beside = multivariate_normal.pdf(away, cov=spread + 0.9**2 * np.eye(2)) * AREA
+    assert got == pytest.approx(np.log((0.95 * same + 0.05) / (0.85 + 0.15 * beside)), abs=1e-4)
+
+
+def test_many_steps_say_more_than_one_but_not_without_end():
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    worth = []
+    for count in (1, 4, 30):
+        paths = Paths()
+        paths.write([0, 1], [way(*[(1.0, 2.0)] * count)] * 2, 2)
+        (ratio,) = floors.together(paths, *np.array([[0], [1], [0], [1]]))
+        worth.append(ratio)
+    assert worth[1] == pytest.approx(worth[0] * 4 / 1.45, rel=1e-6)
+    assert worth[2] < worth[0] / 0.15
+
+
+def test_only_equal_times_are_compared():
+    paths = Paths()
+    paths.write([0, 1], [way((1, 2), (1, 2)), way((1, 2), start=10 * STEP)], 2)
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    assert np.isnan(floors.together(paths, *np.array([[0], [1], [0], [1]]))).all()
+
+
+def test_people_who_look_like_each_other_are_told_apart_by_where_they_are():
+    # Camera b sees each of the two as the other looks in camera a. They stand six metres apart.
+    people = {
+        ("a", 1): (ANNA, (2, 2), (0.5, 0)),
+        ("a", 2): (BEN, (2, 8), (0.5, 0)),
+        ("b", 1): (BEN, (2.1, 2.1), (0.5, 0)),
+        ("b", 2): (ANNA, (2.1, 7.9), (0.5, 0)),
+    }
+    who = {}
+    for floor in (FloorSettings(), FLOOR):
+        identifier = Identifier(IdentifySettings(mapping=WEAK, site=SITE, floor=floor))
+        walk(identifier, people)
+        who[len(floor.grounds)] = [identifier.identity_of(*key) for key in people]
+    a1, a2, b1, b2 = who[0]
+    assert (a1 == b2, a2 == b1, a1 != a2) == (True, True, True)
+    a1, a2, b1, b2 = who[3]
+    assert (a1 == b1, a2 == b2, a1 != a2) == (True, True, True)
+
+
+@pytest.mark.parametrize(("metres", "same"), [(2.5, True), (40.0, False)])
+@pytest.mark.parametrize("camera", ["a", "far"])
+def test_nobody_walks_forty_metres_in_three_seconds(metres, same, camera):
+    identifier = Identifier(IdentifySettings(mapping=WEAK, floor=FLOOR))
+    # Somebody else founds an identity first, so that joining is not the only thing to do.
+    walk(identifier, {("a", 9): (BEN, (2, 15), (0, 0))}, end=[("a", 9)], start=-60)
+    walk(identifier, {("a", 1): (ANNA, (2, 2), (0, 0))}, end=[("a", 1)])
+    walk(identifier, {(camera, 2): (ANNA, (2 + metres, 2), (0, 0))}, start=8 * STEP + 3)
+    assert (identifier.identity_of("a", 1) == identifier.identity_of(camera, 2)) is same
+
+
+def test_who_turns_out_to_be_elsewhere_is_somebody_else():
+    identifier = Identifier(IdentifySettings(mapping=WEAK, site=SITE, floor=FLOOR))
+    walk(identifier, {("a", 1): (ANNA, (2, 2), (0.3, 0)), ("b", 1): (ANNA, (2, 2), (0.3, 0))})
+    assert identifier.identity_of("a", 1) == identifier.identity_of("b", 1)
+    apart = {("a", 1): (ANNA, (3, 2), (1.2, 0)), ("b", 1): (ANNA, (3, 2), (-1.2, 0.5))}
+    walk(identifier, apart, start=8 * STEP, steps=25)
+    assert identifier.identity_of("a", 1) != identifier.identity_of("b", 1)
+
+
+def test_a_site_without_floors_is_judged_as_ever(site):
+    sim = site.simulate(seed=11, people=14, seconds=100)
+    strange = FloorSettings(grounds={"elsewhere": Ground("floor", ERROR, AREA)})
+    plain = site.run(Identifier(IdentifySettings()), sim)
+    assert site.run(Identifier(IdentifySettings(floor=strange)), sim) == plain
+    for i, (updates, ended, now) in enumerate(
+        sim.ticks
+    ):  # paths of cameras that nothing is known of
+        from dataclasses import replace
+
+        sim.ticks[i] = ([replace(u, path=way((1, 1), start=now)) for u in updates], ended, now)
+    assert site.run(Identifier(IdentifySettings()), sim) == plain
+    assert site.run(Identifier(IdentifySettings(floor=strange)), sim) == plain
+
+
+def test_ways_are_remembered_for_a_bounded_time():
+    paths = Paths()
+    for step in range(100):
+        paths.write([3], [way((step, 0), start=step * STEP)], 4)
+    assert np.isfinite(paths.times[3]).sum() == KEPT
+    assert paths.times[3].min() == pytest.approx((100 - KEPT + 0.5) * STEP)
+    assert paths.entry[3, :3] == pytest.approx([0.5 * STEP, 0, 0])
+    assert paths.exits(np.array([3]))[0, :3] == pytest.approx([99.5 * STEP, 99, 0])
+    paths.move(np.array([0]), np.array([3]))
+    paths.clear(np.array([3]))
+    assert np.isnan(paths.entry[3]).all()
+    assert paths.exits(np.array([0]))[0, 1] == 99
