@@ -58,6 +58,7 @@ class EmbedderSettings:
 
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
+Points: TypeAlias = tuple[tuple[float, float], ...]
 Evidence: TypeAlias = Mapping[str, str | int | float | Sequence[object]]
 _GUESS = Similarity()
 
@@ -70,6 +71,10 @@ class MatchSettings:
     """The cosine of two embeddings that speaks neither for nor against one person."""
     slope: float = _GUESS.slope
     """Evidence, in nats, per unit of cosine."""
+    noise: float = _GUESS.noise
+    """What one frame alone adds to the variance, over what no number of frames removes."""
+    curve: Points = ()
+    """Points (cosine, nats) of a polygon, instead of `even` and `slope`."""
     overlapping: Pairs = ()
     """Pairs of cameras that see common ground."""
     apart: Pairs = ()
@@ -80,7 +85,9 @@ class MatchSettings:
     def identify(self, travel: Sequence["TravelSettings"] = ()) -> IdentifySettings:
         """As the identities want it."""
         return IdentifySettings(
-            mapping=Similarity(even=self.even, slope=self.slope),
+            mapping=Similarity(
+                even=self.even, slope=self.slope, noise=self.noise, curve=self.curve
+            ),
             site=Site(
                 overlapping=frozenset(self.overlapping),
                 apart=frozenset(self.apart),
@@ -227,6 +234,14 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(map(_is_text, value))
 
 
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(part, int | float) and math.isfinite(part) for part in value)
+    )
+
+
 _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
     str: ("a text", _is_text),
     str | None: ("a text", _is_text),
@@ -240,6 +255,10 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
     Pairs: (
         "a list of pairs of cameras",
         lambda value: isinstance(value, tuple) and all(map(_is_pair, value)),
+    ),
+    Points: (
+        "a list of pairs of numbers",
+        lambda value: isinstance(value, tuple) and all(map(_is_point, value)),
     ),
     Evidence: ("a section", lambda value: isinstance(value, Mapping)),
 }
