@@ -197,7 +197,7 @@ def _plots(likeness: Likeness, outcome: Outcome) -> list[Plot]:
             height = values[shown] / STEP / slope[shown]
             axes.fill_between(cosine[shown], height, color=colour, alpha=0.6, label=label)
         axes.set(xlabel="cosine", ylabel="density", ylim=(0, None))
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left")
 
     def roc(axes: Axes) -> None:
         false = likeness.different[::-1].cumsum()
