@@ -142,6 +142,7 @@ def run(
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
         "identities": people,
+        "uncalibrated": settings.uncalibrated,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
         "failed_outputs": dict(loop.failures),

@@ -140,6 +140,21 @@ class Settings:
         """As the identities want it."""
         return self.match.identify(self.travel)
 
+    @property
+    def uncalibrated(self) -> str | None:
+        """What calibration would add, in a line; None where nothing is missing."""
+        missing = [
+            told
+            for command, told in (
+                ("threshold", "how much a likeness says here (python -m calibration threshold)"),
+                ("travel", "how people go from camera to camera (python -m calibration travel)"),
+            )
+            if command not in self.calibration
+        ]
+        if not missing or self.match != MatchSettings():
+            return None
+        return f"this site is not calibrated: it guesses {', and '.join(missing)}; record with --record"
+
 
 Section = TypeVar(
     "Section",
