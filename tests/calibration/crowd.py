@@ -1,4 +1,4 @@
-"""A crowd of known likeness on a known site: unit vectors of people, seen through noise, as a record would have them."""
+"""A crowd of known likeness on a known site: unit vectors of people, seen through noise, as looks of a record."""
 
 import numpy as np
 
