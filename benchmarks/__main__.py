@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-ALL = ("engines", "synthetic", "tracker", "training_input", "gpu")
+ALL = ("engines", "synthetic", "tracker", "training_input", "soak", "gpu")
 
 
 def main() -> int:

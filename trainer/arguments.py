@@ -38,7 +38,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--data", required=True, help=DATA)
+    train.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        help=f"{DATA}; several are learnt from together, and the first one's test half judges",
+    )
     train.add_argument("--test", help="judge on this data set instead of the one learnt from")
     train.add_argument("-o", "--output", type=Path, required=True, help="folder of this training")
     train.add_argument("--network", choices=NETWORKS, default="grl-edge")
@@ -54,6 +59,12 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--epochs", type=_positive, help="instead of the recipe's")
     train.add_argument("--pairs", type=_positive, help="pairs in a batch, all processes together")
     train.add_argument("--length", type=_positive, help="frames in a clip")
+    train.add_argument(
+        "--size",
+        type=_height_and_width,
+        metavar="HxW",
+        help="crops of this size (256x128); a quarter of the pixels trains four times as fast",
+    )
     train.add_argument("--lr", type=float, help="instead of the recipe's")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
@@ -135,6 +146,9 @@ def _detector(detector: argparse.ArgumentParser) -> None:
     detector.add_argument("--batch", type=_positive, default=16)
     detector.add_argument("--seed", type=int, default=0)
     detector.add_argument("--device", default="cpu", help="cpu, or the number of a GPU (cpu)")
+    detector.add_argument(
+        "--half", action="store_true", help="in bfloat16 on a CPU that has it, nearly twice as fast"
+    )
     detector.add_argument("--resume", action="store_true", help="go on from the last epoch")
     detector.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
@@ -159,6 +173,13 @@ def _models(models: argparse.ArgumentParser) -> None:
 def _running(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1… (cpu)")
     command.add_argument("--threads", type=_positive, default=2, help="that decode pictures (2)")
+
+
+def _height_and_width(text: str) -> tuple[int, int]:
+    height, x, width = text.partition("x")
+    if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
+        raise argparse.ArgumentTypeError("must be HEIGHTxWIDTH, 32 or more each, as in 256x128")
+    return int(height), int(width)
 
 
 def _positive(text: str) -> int:

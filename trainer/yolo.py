@@ -3,16 +3,31 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import torch
 
 from trainer.compat import import_with_torchvision
 from trainer.errors import LayoutError, StorageError, TrainingError, UsageError
 
 PARTS = ("images/train/", "images/val/", "labels/train/", "labels/val/")
 WEIGHTS = "person-detector.pt"
+
+
+class Predictor(Protocol):
+    """A network of the library, as far as it matters here."""
+
+    predict: Callable[..., object]
+
+
+class Trainer(Protocol):
+    """What the library hands to callbacks, as far as it matters here."""
+
+    model: Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,8 @@ class DetectorPlan:
     batch: int
     seed: int
     device: str
+    half: bool = False
+    """Train the network in bfloat16 on a CPU that has it: nearly twice as fast. Losses stay float32."""
     resume: bool = False
 
 
@@ -65,11 +82,17 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
         library = import_with_torchvision("ultralytics")
         library.settings.update({"sync": False, "tensorboard": False})
         model = library.YOLO(start)
+        if plan.half:
+            model.add_callback("on_train_start", _in_half_precision)
         metrics = model.train(
             data=str(data),
             epochs=plan.epochs,
             imgsz=plan.size,
             batch=plan.batch,
+            cache=True,  # as far as the memory goes; it looks before
+            nbs=plan.batch,  # a step for every batch: short trainings cannot afford to gather several
+            warmup_epochs=1.0,
+            close_mosaic=max(1, plan.epochs // 5),
             seed=plan.seed,
             device=plan.device,
             project=str(plan.output.resolve()),
@@ -83,6 +106,28 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
         )
     results: Mapping[str, float] = metrics.results_dict
     return results
+
+
+def _in_half_precision(trainer: Trainer) -> None:
+    """Wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared."""
+    predict = trainer.model.predict
+
+    def narrowed(*arguments: object, **named: object) -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            answer = predict(*arguments, **named)
+        return _widened(answer)
+
+    trainer.model.predict = narrowed
+
+
+def _widened(answer: object) -> object:
+    if isinstance(answer, torch.Tensor):
+        return answer.float()
+    if isinstance(answer, dict):
+        return {name: _widened(part) for name, part in answer.items()}
+    if isinstance(answer, list | tuple):
+        return type(answer)(map(_widened, answer))
+    return answer
 
 
 def _description(plan: DetectorPlan) -> Path:

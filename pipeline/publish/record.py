@@ -86,7 +86,7 @@ class Recorder:
 
     def sighting(self, sighting: Sighting) -> None:
         frame, tracks = sighting.frame, sighting.tracks
-        camera = self._camera(frame.camera, frame.image.shape)
+        camera = self._camera(frame.camera, frame.pixels.size)
         if not 0 <= frame.time - self._told.get(frame.camera, -np.inf) < _SPACING:
             self._told[frame.camera] = frame.time
             rows = np.column_stack([tracks.boxes, tracks.scores]).astype(float).tolist()
@@ -128,13 +128,11 @@ class Recorder:
         row = (update.camera, update.local_id, update.time, update.frames_seen, since, look)
         self._looks.append(row)
 
-    def _camera(self, name: str, shape: tuple[int, ...]) -> int:
+    def _camera(self, name: str, size: tuple[int, int]) -> int:
         if name not in self._cameras:
             number = self._cameras[name] = len(self._cameras)
             with self._db:
-                self._db.execute(
-                    "INSERT INTO cameras VALUES (?, ?, ?, ?)", (number, name, shape[1], shape[0])
-                )
+                self._db.execute("INSERT INTO cameras VALUES (?, ?, ?, ?)", (number, name, *size))
         return self._cameras[name]
 
     def _write(self) -> None:
@@ -165,6 +163,18 @@ class Recorded:
 
     def identity_of(self, camera: str, local_id: int) -> int | None:
         return self._identities.identity_of(camera, local_id)
+
+
+def recorded(
+    identities: Identities, folder: Path, network: str | None
+) -> tuple[Identities, list[Recorder]]:
+    """Identities and the sinks that record what they are told; none without a network's name."""
+    path = folder / "record.db"
+    erase_if_expired(path)
+    if network is None:
+        return identities, []
+    recorder = Recorder(path, network)
+    return Recorded(identities, recorder), [recorder]
 
 
 def erase_if_expired(path: Path, now: float | None = None) -> bool:

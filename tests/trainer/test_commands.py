@@ -30,7 +30,18 @@ def site(tmp_path_factory) -> Path:
 def trained(site) -> Path:
     """The folder of a training of two steps, through the command line."""
     output = site.parent / "run"
-    options = ["--epochs", "1", "--pairs", "2", "--length", "2", "--holdout", "0.5"]
+    options = [
+        "--epochs",
+        "1",
+        "--pairs",
+        "2",
+        "--length",
+        "2",
+        "--holdout",
+        "0.5",
+        "--size",
+        "64x32",
+    ]
     answer = main(["train", "--data", str(site), "-o", str(output), "--cpu", *options])
     assert answer == 0
     return output
@@ -51,7 +62,7 @@ def test_help_needs_none_of_the_heavy_libraries():
 
 
 def test_training_leaves_weights_history_curves_and_a_page(trained):
-    assert load_model(trained / "weights.safetensors").channels > 0
+    assert load_model(trained / "weights.safetensors").size == (64, 32)
     history = read_history(trained)
     assert [line["step"] for line in history if "loss" in line] == [1, 2]
     assert {"rank1", "mAP"} == set(history[-1]["scores"])
@@ -87,7 +98,7 @@ def test_vectors_of_a_folder_are_the_network_s(site, trained, tmp_path):
     assert found["ids"].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
     assert found["cameras"].tolist() == [1, 2] * 4
     assert found["tracklets"].tolist() == [1] * 8
-    clip = read_clip([tracklets(site)[5].paths[i] for i in (0, 1, 2, 0, 1, 2, 0, 1)])
+    clip = read_clip([tracklets(site)[5].paths[i] for i in (0, 1, 2, 0, 1, 2, 0, 1)], 64, 32)
     with torch.inference_mode():
         wanted = load_model(weights)(imagenet_normalised(torch.from_numpy(clip))[None]).embedding
     np.testing.assert_allclose(found["embedding"][5], wanted[0], atol=1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from trainer.data import open_dataset
+from trainer.data import open_dataset, people_together
 from trainer.data.dataset import Tracklet, for_pairs
 from trainer.data.folder import numbered
 from trainer.errors import DataError, LayoutError, UsageError
@@ -208,3 +208,16 @@ def test_unknown_and_withdrawn_sets_are_refused(tmp_path):
         open_dataset(f"marz:{tmp_path}")
     with pytest.raises(LayoutError, match="not a folder"):
         open_dataset(str(tmp_path / "absent"))
+
+
+def test_people_of_several_sets_stay_different_people(tmp_path):
+    """Both sets number their people from 1, and the same number is not the same person."""
+    for site, people in (("a", 3), ("b", 2)):
+        for person in range(1, people + 1):
+            for camera in (1, 2):
+                name = f"{person:04d}C{camera}T0001F001.jpg"
+                picture(tmp_path / site / f"{person:04d}" / name)
+    together = people_together([open_dataset(str(tmp_path / site)) for site in "ab"])
+    assert len(together) == 10
+    sites_of = {t.identity: {Path(p).parents[1].name for p in t.paths} for t in together}
+    assert sorted(map(sorted, sites_of.values())) == [["a"]] * 3 + [["b"]] * 2

@@ -1,5 +1,6 @@
 """The network against the reference's numbers, and its three modes against one another."""
 
+import copy
 import time
 
 import numpy as np
@@ -273,6 +274,14 @@ def test_weights_come_back_as_they_were(lively_edge, tmp_path):
     assert not again.training
     for key, value in lively_edge.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
+
+
+def test_weights_say_which_crops_they_were_trained_for(lively_edge, tmp_path):
+    small = copy.deepcopy(lively_edge)
+    small.size = (128, 64)
+    save_model(small, "grl-edge", tmp_path / "small.safetensors")
+    assert load_model(tmp_path / "small.safetensors").size == (128, 64)
+    assert lively_edge.size == (256, 128)
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "foreign", "nan", "shape"])

@@ -20,6 +20,7 @@ def run(options: argparse.Namespace) -> None:
         batch=options.batch,
         seed=options.seed,
         device=options.device,
+        half=options.half,
         resume=options.resume,
     )
     weights, scores = train_detector(plan)

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch.distributed import get_rank, is_initialized
 
-from trainer.data import Dataset, open_dataset
+from trainer.data import Dataset, open_dataset, people_together
 from trainer.embedding import FRAMES, Embed, network_embedder
 from trainer.errors import UsageError
 from trainer.fit import Plan, fit
@@ -34,10 +34,15 @@ def run(options: argparse.Namespace) -> None:
     """Train as told, then judge the weights and write the report."""
     console = Console(stderr=True)
     plan = _plan(options)
-    data = open_dataset(options.data, options.holdout, options.seed)
+    sets = [open_dataset(address, options.holdout, options.seed) for address in options.data]
+    data = sets[0]
+    learners = people_together(sets)
     test = open_dataset(options.test) if options.test else data
-    console.print(str(data))
+    for each in sets:
+        console.print(str(each))
     network = _network(plan, options.init, options.backbone)
+    if options.size:
+        network.size = options.size
     teacher = load_model(options.teacher) if options.teacher else None
 
     def watch(steps: int, done: int) -> Monitor:
@@ -56,9 +61,7 @@ def run(options: argparse.Namespace) -> None:
         console.print("nobody is kept to judge by: see --holdout and --test")
     elif test is data and {t.identity for t in data.train} & {t.identity for t in test.query}:
         console.print("the people to judge by are learnt from as well, so scores will flatter")
-    weights = fit(
-        plan, network, data.train, watch, judge=judge if judged else None, teacher=teacher
-    )
+    weights = fit(plan, network, learners, watch, judge=judge if judged else None, teacher=teacher)
     if is_initialized() and get_rank() > 0:
         return
     rows = [_score(load_model(weights), plan, test, FRAMES)] if judged else []

@@ -1,9 +1,11 @@
 """Data sets by name: `mars:/data/mars`, `ilids-vid:/data/ilids#3`, or just a folder."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trainer.data import folder, ilids_vid, ls_vid, mars, prid2011
-from trainer.data.dataset import Dataset
+from trainer.data.dataset import Dataset, Tracklet
 from trainer.errors import UsageError
 
 NAMES = ("mars", "ilids-vid", "prid2011", "ls-vid", "folder")
@@ -33,3 +35,13 @@ def open_dataset(address: str, holdout: float = 0.0, seed: int = 0) -> Dataset:
             return ls_vid.load(root)
         case _:
             return folder.load(root, holdout, seed)
+
+
+def people_together(sets: Sequence[Dataset]) -> tuple[Tracklet, ...]:
+    """Everybody that several sets have to learn from; nobody of one set is anybody of another."""
+    together: list[Tracklet] = []
+    for each in sets:
+        numbers = {t.identity for t in each.train}
+        first = 1 + max((t.identity for t in together), default=-1) - min(numbers, default=0)
+        together += [replace(t, identity=t.identity + first) for t in each.train]
+    return tuple(together)

@@ -42,7 +42,11 @@ def save_model(model: GRL, name: str, path: Path, notes: Mapping[str, str] | Non
     draft = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, draft, metadata={"network": name, **(notes or {})})
+        save_file(
+            tensors,
+            draft,
+            metadata={"network": name, "crop": "x".join(map(str, model.size)), **(notes or {})},
+        )
         draft.replace(path)
     except (OSError, SafetensorError) as error:
         draft.unlink(missing_ok=True)
@@ -54,6 +58,7 @@ def load_model(path: Path | str) -> GRL:
     name, tensors = read_weights(Path(path))
     model = create_model(name)
     load_weights(model, tensors, Path(path))
+    model.size = _crop_size(Path(path))
     return model.eval()
 
 
@@ -77,6 +82,18 @@ def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
             f"{path} does not say which network it is for: convert it with import-reference"
         )
     return name, tensors
+
+
+def _crop_size(path: Path) -> tuple[int, int]:
+    """Height and width of the crops that the weights in `path` were trained for."""
+    with safe_open(path, framework="pt") as file:
+        told = (file.metadata() or {}).get("crop")
+    if told is None:
+        return CROP_SIZE
+    height, _, width = told.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise WeightsError(f"{path} says that its crops are '{told}', not HEIGHTxWIDTH")
+    return int(height), int(width)
 
 
 def load_weights(model: GRL, tensors: Mapping[str, Tensor], source: Path) -> None:
