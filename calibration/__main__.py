@@ -29,14 +29,20 @@ exit codes: 0 done, 2 bad input, 3 too little data, 4 the result is not good eno
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Answers the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(words).parse_args(words)
     try:
+        options = _parser(words).parse_args(words)
         code: int = _module(options.command).run(options)
     except CalibrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (PipelineError, EngineError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        print(
+            f"error: calibration needs {error.name}: pip install 'throughline[calibrate]'",
+            file=sys.stderr,
+        )
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped; the site's file is as it was", file=sys.stderr)

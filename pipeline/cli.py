@@ -69,6 +69,8 @@ def _run(words: Sequence[str], console: Console) -> int:
         video=not options.no_video,
         record=options.record,
     )
+    if settings.uncalibrated:
+        console.print(settings.uncalibrated, markup=False, highlight=False, soft_wrap=True)
     summary = watched_run(settings, chosen, console)
     told = f"{summary['identities']} people; events, tracks, video and report in {output}"
     console.print(told, markup=False, soft_wrap=True)

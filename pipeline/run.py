@@ -31,9 +31,9 @@ from pipeline.ingest import (
     parse_address,
     redact,
 )
-from pipeline.live import Identities, LiveLoop, Meter
+from pipeline.live import LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
-from pipeline.publish.record import Recorded, Recorder, erase_if_expired
+from pipeline.publish.record import recorded
 from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
@@ -124,7 +124,7 @@ def run(
             TrackFiles(folder / "tracks"),
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
-    identities = _recorded(identifier, sinks, folder / "record.db", options.record, network)
+    identities, recorders = recorded(identifier, folder, network if options.record else None)
     tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     warm_up()  # before the loop, which begins to count
     loop = LiveLoop(
@@ -132,7 +132,7 @@ def run(
         detect,
         tracklets,
         identities,
-        sinks,
+        [*sinks, *recorders],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
     )
@@ -160,6 +160,7 @@ def run(
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
         "identities": people,
+        "uncalibrated": settings.uncalibrated,
         "earlier": earlier,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
@@ -182,18 +183,6 @@ def _conclude(
             write(folder / name)
         except OSError as error:
             failures[name] = error.strerror or str(error)
-
-
-def _recorded(
-    identities: Identities, sinks: list[Sink], path: Path, wanted: bool, network: str
-) -> Identities:
-    """With a recorder beside it, where one is wanted; an old record past its date goes in any case."""
-    erase_if_expired(path)
-    if not wanted:
-        return identities
-    recorder = Recorder(path, network)
-    sinks.append(recorder)
-    return Recorded(identities, recorder)
 
 
 def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:

@@ -14,7 +14,7 @@ package = "engines-here/grl"
 import itertools
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
@@ -24,7 +24,7 @@ from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
 from pipeline.identify import FloorSettings, Ground, IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
-from pipeline.zones import Polygon, is_polygons
+from pipeline.zones import Polygon
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -77,6 +77,10 @@ class MatchSettings:
     """The cosine of two embeddings that speaks neither for nor against one person."""
     slope: float = _GUESS.slope
     """Evidence, in nats, per unit of cosine."""
+    noise: float = _GUESS.noise
+    """What one frame alone adds to the variance, over what no number of frames removes."""
+    curve: Outline = ()
+    """Points (cosine, nats) of a polygon, instead of `even` and `slope`."""
     overlapping: Pairs = ()
     """Pairs of cameras that see common ground."""
     apart: Pairs = ()
@@ -87,7 +91,9 @@ class MatchSettings:
     def identify(self, travel: Sequence["TravelSettings"] = ()) -> IdentifySettings:
         """As the identities want it."""
         return IdentifySettings(
-            mapping=Similarity(even=self.even, slope=self.slope),
+            mapping=Similarity(
+                even=self.even, slope=self.slope, noise=self.noise, curve=self.curve
+            ),
             site=Site(
                 overlapping=frozenset(self.overlapping),
                 apart=frozenset(self.apart),
@@ -151,7 +157,7 @@ class Settings:
         }
         return replace(
             known,
-            site=replace(known.site, **self._sight(known.site)),
+            site=self._sight(known.site),
             floor=FloorSettings(grounds=grounds),
         )
 
@@ -159,7 +165,7 @@ class Settings:
         """Of the cameras that know their floor."""
         return {ground.camera: FloorMap(ground) for ground in self.ground}
 
-    def _sight(self, site: Site) -> dict[str, frozenset[tuple[str, str]]]:
+    def _sight(self, site: Site) -> Site:
         """Who sees common floor and who none, where the operator did not say it: geometry tells."""
         said = {frozenset(pair) for pair in site.overlapping | site.apart}
         shared = {frozenset(overlap.cameras) for overlap in self.overlap}
@@ -169,10 +175,26 @@ class Settings:
             if a.frame == b.frame and frozenset((a.camera, b.camera)) not in said
         }
         together = {pair for pair in pairs if frozenset(pair) in shared}
-        return {
-            "overlapping": site.overlapping | together,
-            "apart": site.apart | (pairs - together),
-        }
+        return replace(
+            site,
+            overlapping=site.overlapping | together,
+            apart=site.apart | (pairs - together),
+        )
+
+    @property
+    def uncalibrated(self) -> str | None:
+        """What calibration would add, in a line; None where nothing is missing."""
+        missing = [
+            told
+            for command, told in (
+                ("threshold", "how much a likeness says here (python -m calibration threshold)"),
+                ("travel", "how people go from camera to camera (python -m calibration travel)"),
+            )
+            if command not in self.calibration
+        ]
+        if not missing or self.match != MatchSettings():
+            return None
+        return f"this site is not calibrated: it guesses {', and '.join(missing)}; record with --record"
 
 
 def _area(outline: Outline) -> float:
@@ -181,7 +203,8 @@ def _area(outline: Outline) -> float:
         return 150.0
     x, y = zip(*outline, strict=True)
     turned = [*zip(x, y[1:] + y[:1], x[1:] + x[:1], y, strict=True)]
-    return max(abs(sum(a * b - c * d for a, b, c, d in turned)) / 2, 1.0)
+    doubled: float = sum(a * b - c * d for a, b, c, d in turned)
+    return max(abs(doubled) / 2, 1.0)
 
 
 Section = TypeVar(

@@ -20,7 +20,9 @@ class Mapping:
 
     The defaults fit people of one camera network as published networks see them on a strange site:
     same person 0.7 ± 0.12, different people 0.3 ± 0.12, which gives slope 0.4 / 0.12² ≈ 28, taken a
-    little flatter. A site that was calibrated brings its own numbers.
+    little flatter. A site that was calibrated brings its own numbers; with a `curve`, the line is a polygon:
+
+        ratio = curve(cosine) / (1 + noise · (1/frames + 1/frames)),  within ±limit
     """
 
     even: float = 0.5
@@ -31,6 +33,8 @@ class Mapping:
     """Variance that one frame alone adds, over the variance that no number of frames removes."""
     limit: float = 12.0
     """No appearance is better evidence than this: twins and uniforms exist."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Points (cosine, nats), both ascending, instead of `even` and `slope`. Level beyond its ends."""
 
     def __post_init__(self) -> None:
         if not (
@@ -43,6 +47,15 @@ class Mapping:
                 f"a mapping from cosine to evidence needs -1 < even < 1, slope and limit above 0 and "
                 f"noise of at least 0, not {self}"
             )
+        points = np.array(self.curve, np.float64).reshape(-1, 2)
+        steps = np.diff(points, axis=0)
+        if len(points) == 1 or not (
+            np.isfinite(points).all() and (steps[:, 0] > 0).all() and (steps[:, 1] >= 0).all()
+        ):
+            raise IdentifyError(
+                f"a mapping's curve needs two points or more, with rising cosines and nats that do not "
+                f"fall, not {self.curve}"
+            )
 
     def __call__(
         self, cosines: FloatArray, frames: IntArray, others: IntArray
@@ -53,7 +66,11 @@ class Mapping:
         """
         blur = np.float32(self.noise) / np.maximum(frames, 1).astype(np.float32)
         other_blur = np.float32(self.noise) / np.maximum(others, 1).astype(np.float32)
-        cosines -= np.float32(self.even)
-        cosines *= np.float32(self.slope)
+        if self.curve:
+            at, nats = np.array(self.curve).T
+            cosines[...] = np.interp(cosines, at, nats)
+        else:
+            cosines -= np.float32(self.even)
+            cosines *= np.float32(self.slope)
         cosines /= (1 + blur)[:, None] + other_blur[None, :]
         return np.clip(cosines, -self.limit, self.limit, out=cosines)

@@ -165,6 +165,18 @@ class Recorded:
         return self._identities.identity_of(camera, local_id)
 
 
+def recorded(
+    identities: Identities, folder: Path, network: str | None
+) -> tuple[Identities, list[Recorder]]:
+    """Identities and the sinks that record what they are told; none without a network's name."""
+    path = folder / "record.db"
+    erase_if_expired(path)
+    if network is None:
+        return identities, []
+    recorder = Recorder(path, network)
+    return Recorded(identities, recorder), [recorder]
+
+
 def erase_if_expired(path: Path, now: float | None = None) -> bool:
     """Delete a record past its date. True if it was."""
     with contextlib.suppress(OSError, sqlite3.Error):

@@ -1,0 +1,223 @@
+"""`threshold`: how much a likeness says on this site, learned from a run, without labels or with."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from rich.console import Console
+
+from calibration.labelled import true_people
+from calibration.likeness import GRID, STEP, Likeness, learn, learn_labelled
+from calibration.looks import Looks, cosines, fisher, looks_of
+from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
+from calibration.rates import Threshold, thresholds
+from calibration.record import Record, read_record
+from calibration.site_file import Section, provenance, write_result
+from pipeline.frames import IntArray
+from pipeline.settings import load_settings
+
+RATES = (1e-1, 1e-2, 1e-3)
+KNOTS = np.tanh(np.linspace(-0.6, 2.9, 36))
+EXAMPLES = """examples:
+  python run_pipeline.py --site site.toml --record --output runs/today
+  python -m calibration threshold runs/today --site site.toml
+  python -m calibration threshold runs/today --truth runs/site --site site.toml --page threshold.html
+
+Without --truth nothing is labelled: people seen together are different, and hand-overs between cameras are found
+among the best matches in time. The recording is of one network: record again after changing it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What --json prints."""
+
+    curve: list[tuple[float, float]]
+    noise: float
+    even: float
+    labelled: bool
+    tracklets: int
+    pairs_of_strangers: int
+    handovers: int
+    share_handed_over: float
+    thresholds: list[Threshold]
+    realised: dict[str, float]
+    """With --truth: the share of strangers in two cameras beyond the label-free threshold of each wanted rate."""
+    page: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("run", type=Path, help="folder of a run with --record, or its record.db")
+    parser.add_argument("--site", type=Path, help="TOML file to write the result into")
+    parser.add_argument("--truth", type=Path, help="folder with gt/<camera>.txt: learn from labels")
+    parser.add_argument("--rate", type=_rate, help="another wanted rate of false matches")
+    parser.add_argument("--page", type=Path, help="where the page goes (threshold.html in the run)")
+    parser.add_argument("--json", action="store_true", help="the outcome on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Learn, write, show."""
+    console = Console(stderr=True)
+    record = read_record(options.run)
+    if options.site and options.site.exists():
+        load_settings(options.site)  # before minutes of work
+    looks = looks_of(record)
+    with console.status("learning"):
+        who = true_people(record, options.truth)[looks.tracklet] if options.truth else None
+        likeness = learn(looks) if who is None else learn_labelled(looks, who)
+        rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
+        found = thresholds(looks, likeness.moved if who is None else learn(looks).moved, rates)
+    outcome = _outcome(options, record, looks, likeness, found, who)
+    _write_page(Path(outcome.page), record, likeness, outcome)
+    if options.site:
+        _write_site(options.site, record, outcome)
+    _tell(console, options, outcome)
+    return 0
+
+
+def _outcome(
+    options: argparse.Namespace,
+    record: Record,
+    looks: Looks,
+    likeness: Likeness,
+    found: list[Threshold],
+    who: IntArray | None,
+) -> Outcome:
+    noise = 1.0
+    # The curve is as seen at the usual number of frames; the mapping wants it at very many.
+    sharper = 1 + noise * 2 / float(np.median(looks.frames))
+    nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * sharper
+    folder = options.run if options.run.is_dir() else options.run.parent
+    return Outcome(
+        curve=_bends(nats),
+        noise=noise,
+        even=float(np.interp(0.0, nats, KNOTS)),
+        labelled=who is not None,
+        tracklets=len(looks),
+        pairs_of_strangers=likeness.pairs,
+        handovers=likeness.handovers,
+        share_handed_over=likeness.share,
+        thresholds=found,
+        realised=_realised(looks, who, found) if who is not None else {},
+        page=str(options.page or folder / "threshold.html"),
+    )
+
+
+def _bends(nats: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """The points of the curve at which it is not level on both sides."""
+    steps = np.diff(nats) > 1e-3
+    bends = np.append(steps, False) | np.append(False, steps)
+    return [
+        (round(float(c), 4), round(float(n), 3))
+        for c, n in zip(KNOTS[bends], nats[bends], strict=True)
+    ]
+
+
+def _realised(looks: Looks, who: IntArray, found: list[Threshold]) -> dict[str, float]:
+    one, other = np.triu_indices(len(looks), 1)
+    strangers = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
+    strangers &= looks.camera[one] != looks.camera[other]
+    cosine = cosines(looks.embeddings, one[strangers], other[strangers])
+    return {f"{t.rate:g}": float((cosine > t.cosine).mean()) for t in found if t.frames is None}
+
+
+def _write_site(path: Path, record: Record, outcome: Outcome) -> None:
+    final = [t for t in outcome.thresholds if t.frames is None]
+    origin = provenance(
+        f"{record.path} ({'labels' if outcome.labelled else 'no labels'}, network {record.network})",
+        f"{record.amount()}; {outcome.tracklets} with embeddings, {outcome.pairs_of_strangers} pairs of strangers, "
+        f"{outcome.handovers} {'pairs of one person' if outcome.labelled else 'searches for hand-overs'}",
+        {
+            "share_handed_over": outcome.share_handed_over,
+            **{f"cosine_at_false_match_rate_{t.rate:g}": [t.cosine, t.low, t.high] for t in final},
+            **{f"realised_at_{rate}": value for rate, value in outcome.realised.items()},
+        },
+    )
+    match: Section = {"even": outcome.even, "noise": outcome.noise, "curve": outcome.curve}
+    write_result(path, "threshold", {"match": match}, origin)
+
+
+def _tell(console: Console, options: argparse.Namespace, outcome: Outcome) -> None:
+    for t in outcome.thresholds:
+        if t.frames is None:
+            console.print(
+                f"false matches {t.rate:g}: cosine {t.cosine:.3f} (95 %: {t.low:.3f} to {t.high:.3f})",
+                highlight=False,
+            )
+    console.print(f"even at cosine {outcome.even:.3f}; page: {outcome.page}", soft_wrap=True)
+    if options.site:
+        console.print(f"written into {options.site}", soft_wrap=True)
+    if options.json:
+        sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
+
+
+def _write_page(path: Path, record: Record, likeness: Likeness, outcome: Outcome) -> None:
+    rows = [
+        [
+            "all" if t.frames is None else str(t.frames),
+            f"{t.rate:g}",
+            f"{t.cosine:.3f}",
+            f"{t.low:.3f} … {t.high:.3f}",
+            f"{100 * likeness.hits(float(fisher(np.array([t.cosine]))[0])):.0f} %"
+            if t.frames is None
+            else "",
+            str(t.pairs),
+        ]
+        for t in outcome.thresholds
+    ]
+    head = ["frames", "false matches", "cosine", "95 %", "found", "pairs"]
+    how = (
+        "Learned from labels."
+        if outcome.labelled
+        else f"Learned without labels: {likeness.pairs} pairs of people seen together, "
+        f"{likeness.handovers} searches for people who left one camera, of whom "
+        f"{100 * likeness.share:.0f} % seem to have come into the other."
+    )
+    facts = [f"{record.path}: {record.amount()}, network {record.network}.", how]
+    table = Table("Thresholds", head, rows)
+    write_page(path, "How much a likeness says", facts, [table], _plots(likeness, outcome))
+
+
+def _plots(likeness: Likeness, outcome: Outcome) -> list[Plot]:
+    cosine = np.tanh(GRID)
+    slope = np.gradient(cosine, GRID)
+
+    def densities(axes: Axes) -> None:
+        shown = slope > 0.02
+        for values, colour, label in (
+            (likeness.different, GREY, "two people"),
+            (likeness.same, GREEN, "one person"),
+        ):
+            height = values[shown] / STEP / slope[shown]
+            axes.fill_between(cosine[shown], height, color=colour, alpha=0.6, label=label)
+        axes.set(xlabel="cosine", ylabel="density", ylim=(0, None))
+        axes.legend(frameon=False, loc="upper left")
+
+    def roc(axes: Axes) -> None:
+        false = likeness.different[::-1].cumsum()
+        axes.semilogx(false, likeness.same[::-1].cumsum(), color=BLUE)
+        axes.set(xlabel="false matches", ylabel="found", xlim=(1e-4, 1), ylim=(0, 1.02))
+
+    def mapping(axes: Axes) -> None:
+        axes.plot(*zip(*outcome.curve, strict=True), "o-", ms=3, color=BLUE)
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.set(xlabel="cosine", ylabel="nats in favour of one person")
+
+    return [
+        plot(densities, "Likeness of one person and of two people, in two cameras"),
+        plot(roc, "Found and falsely matched, by threshold (ROC)"),
+        plot(mapping, "What a cosine says: written into [match] as curve"),
+    ]
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate < 1:
+        raise argparse.ArgumentTypeError(f"is a share between 0 and 1, not {text}")
+    return rate
