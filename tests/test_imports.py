@@ -14,12 +14,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"engines", "synthetic"},
     "engines": {"trainer"},  # export and the torch reference only, see BRIDGES
     "trainer": {"engines"},
-    "calibration": {"pipeline", "engines"},
+    "calibration": {"pipeline", "engines", "trainer"},  # the trainer only to judge, see BRIDGES
     "synthetic": set(),
     "benchmarks": {"pipeline", "engines", "trainer", "calibration", "synthetic"},
 }
 BRIDGES = {
     ("engines", "trainer"): {"engines/export.py", "engines/detectors.py", "engines/torch.py"},
+    ("calibration", "trainer"): {"calibration/int8/judges.py"},
     ("pipeline", "synthetic"): {"pipeline/ingest/synthetic.py", "pipeline/demo.py"},
 }
 """Imports between packages that only the named modules may make."""
