@@ -26,7 +26,9 @@ def version() -> str:
 def offers(precision: str) -> bool:
     """Whether this CPU computes natively in that precision."""
     native: list[str] = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return precision == "f32" or {"bf16": "BF16", "f16": "FP16", "int8": "INT8"}[precision] in native
+    return (
+        precision == "f32" or {"bf16": "BF16", "f16": "FP16", "int8": "INT8"}[precision] in native
+    )
 
 
 def fastest() -> str:

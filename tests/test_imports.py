@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 BRIDGES = {
     ("engines", "trainer"): {"engines/export.py", "engines/detectors.py", "engines/torch.py"},
-    ("calibration", "trainer"): {"calibration/int8/judges.py"},
+    ("calibration", "trainer"): {"calibration/int8/labelled.py"},
     ("pipeline", "synthetic"): {"pipeline/ingest/synthetic.py", "pipeline/demo.py"},
 }
 """Imports between packages that only the named modules may make."""

@@ -61,9 +61,7 @@ def tensors(model: ModelProto, chosen: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def quantised(
-    model: ModelProto, chosen: Sequence[str], limits: Mapping[str, float]
-) -> ModelProto:
+def quantised(model: ModelProto, chosen: Sequence[str], limits: Mapping[str, float]) -> ModelProto:
     """A copy with Q/DQ pairs around these layers; `limits` is the largest magnitude of each value."""
     copy = ModelProto()
     copy.CopyFrom(model)

@@ -1,7 +1,4 @@
-"""What decides whether a quantised network is good enough: labels where there are some, else the network itself.
-
-The only module here that leans on the trainer: accuracy is the trainer's, under the protocol of its data sets.
-"""
+"""What decides whether a quantised network is good enough: labels where there are some, else the network itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +15,10 @@ from engines.engine import Engine
 from engines.package import Head, Kind, Manifest
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.frames import Detections, FloatArray, Image
-from trainer.data import open_dataset
-from trainer.errors import TrainerError
-from trainer.evaluation import search
-from trainer.packages import PackagedStream
-from trainer.scores import embedded
 
-MAP_ALLOWED, AP_ALLOWED = 0.005, 0.01
+AP_ALLOWED = 0.01
 COSINE_ALLOWED, AGREEMENT_ALLOWED = 0.01, 0.03
-LEAST_QUERIES, LEAST_PEOPLE = 20, 20
+LEAST_PEOPLE = 20
 SURE = 0.25
 """The network's own detections from here on count as people where there are no labels."""
 DRIFT_STEPS = (1, 8, 64)
@@ -42,31 +34,6 @@ class Judge(Protocol):
     """How much less the quantised network may reach."""
 
     def __call__(self, engine: Engine) -> float: ...
-
-
-class LabelledStream:
-    """mAP of a stream under the MARS protocol."""
-
-    measure, allowed = "mAP", MAP_ALLOWED
-
-    def __init__(self, folder: Path, frames: int) -> None:
-        self._frames = frames
-        try:
-            self._data = open_dataset(str(folder))
-        except TrainerError as error:
-            raise UsageError(str(error)) from error
-        queries, gallery = len(self._data.query), len(self._data.gallery)
-        if queries < LEAST_QUERIES:
-            raise TooLittleError(f"tracklets to look for in {folder}", queries, LEAST_QUERIES)
-        self.judged_on = (
-            f"{queries} queries among {gallery} tracklets of {folder.resolve().name}, {frames} crops each"
-        )
-
-    def __call__(self, engine: Engine) -> float:
-        query, gallery = embedded(
-            self._data, PackagedStream(engine), frames=self._frames, threads=1
-        )
-        return search(query, gallery).mean_average_precision
 
 
 class StreamLikeness:
@@ -151,7 +118,9 @@ def labelled_pictures(folder: Path, most: int) -> Pictures:
     """The validation half of a set in YOLO layout: one text file beside each picture, class 0 is people."""
     half = next((h for h in ("val", "train") if (folder / "images" / h).is_dir()), None)
     if half is None or not (folder / "labels" / half).is_dir():
-        raise UsageError(f"{folder} is not in the YOLO layout: images/val and labels/val are wanted")
+        raise UsageError(
+            f"{folder} is not in the YOLO layout: images/val and labels/val are wanted"
+        )
     paths = sorted(p for p in (folder / "images" / half).iterdir() if p.suffix in (".jpg", ".png"))
     images, truth = [], []
     for path in paths[:: max(1, len(paths) // most)][:most]:
@@ -184,5 +153,3 @@ def _boxes(path: Path, image: Image) -> FloatArray:
     centre, size = np.split(found.reshape(-1, 4), 2, axis=1)
     scale = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
     return np.asarray(np.hstack([centre - size / 2, centre + size / 2]) * scale, np.float32)
-
-

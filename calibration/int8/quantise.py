@@ -1,5 +1,6 @@
 """From a network and pictures to an int8 package, if it is good enough."""
 
+import importlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -208,7 +209,10 @@ class _Work:
             return judges.StreamLikeness(self._float, held_back)
         if kind is not Kind.GRL_STREAM:
             raise UsageError(f"labels are for GRL streams and detectors; this is a {kind}")
-        return judges.LabelledStream(labels, self._order.judged_frames)
+        # The trainer brings torch, which is not needed without labels.
+        labelled = importlib.import_module("calibration.int8.labelled")
+        judge: judges.Judge = labelled.LabelledStream(labels, self._order.judged_frames)
+        return judge
 
     def _compile(self, layers: Sequence[str], limits: dict[str, float]) -> Manifest:
         self._report("quantising", None)
@@ -217,7 +221,9 @@ class _Work:
             onnx.save(graphs.quantised(self._model, layers, limits), path)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
-        package(self._request, replace(self._graph, path=path), lambda text: self._report(text, None))
+        package(
+            self._request, replace(self._graph, path=path), lambda text: self._report(text, None)
+        )
         return read_manifest(self._request.output)
 
     def _costs(
@@ -248,9 +254,7 @@ class _Work:
         assert self._graph.path is not None
         if self._order.backend == "openvino":
             precision = fastest()
-            rival: Engine = OpenVINOEngine(
-                read(self._graph.path), precision=precision, max_batch=1
-            )
+            rival: Engine = OpenVINOEngine(read(self._graph.path), precision=precision, max_batch=1)
         elif self._order.backend == "onnxruntime":
             precision, rival = "f32", self._float
         else:

@@ -95,11 +95,14 @@ def steps_of(engine: Engine, samples: Samples, output: str, *, batch: int = 8) -
 
 
 def _pictures_in(folder: Path, places: Sequence[str]) -> list[Path]:
-    """All pictures below the first of the places that is there."""
+    """All pictures below the first of the places that has any."""
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder} to take pictures from")
-    place = next(folder / name for name in places if (folder / name).is_dir())
-    return sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+    for name in places:
+        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if found:
+            return found
+    return []
 
 
 def _tracklets(paths: Sequence[Path]) -> dict[str, list[Path]]:
