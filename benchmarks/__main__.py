@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-ALL = ("engines", "synthetic", "tracker", "training_input", "gpu")
+ALL = ("engines", "synthetic", "tracker", "training_input", "int8", "gpu")
 
 
 def main() -> int:

@@ -69,10 +69,10 @@ class Collection:
 
     @property
     def full(self) -> bool:
-        """Whether each camera has its frames and all people have theirs."""
+        """Whether each camera has its frames, and people theirs: not all stay for all of their crops."""
         frames = all(2 * len(found) > self._most_frames for found in self._frames.values())
         crops = sum(person.crops for person in self._people.values())
-        return (frames or not self._most_frames) and crops >= self._most_people * CROPS_EACH
+        return (frames or not self._most_frames) and 2 * crops >= self._most_people * CROPS_EACH
 
     @property
     def content(self) -> CalibrationSet:

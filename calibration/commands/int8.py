@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure what single layers cost only if the whole costs too much",
     )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=4,
+        help="times that the costliest layers, 2, 4, 8…, may go back to floating point (4)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="which pictures are drawn (0)")
     parser.add_argument(
         "--force", action="store_true", help="write it although it loses too much, and say so in it"
@@ -100,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
         licence=options.licence,
         pictures=options.pictures,
         sensitivity=not options.no_sensitivity,
+        rounds=max(0, options.rounds),
         seed=options.seed,
         force=options.force,
         command=shlex.join(["python", "-m", "calibration", *sys.argv[1:]]),
