@@ -78,4 +78,4 @@ def _best(given: Detections, wanted: Detections) -> Floats:
         return np.zeros(len(wanted))
     ratio = given.scores[:, None] / np.maximum(wanted.scores[None], 1e-9)
     alike = overlaps(given.boxes, wanted.boxes) * np.minimum(ratio, 1 / np.maximum(ratio, 1e-9))
-    return alike.max(axis=0).astype(np.float64)
+    return np.asarray(alike.max(axis=0), np.float64)

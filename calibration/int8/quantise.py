@@ -23,7 +23,7 @@ from engines.engine import Engine
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.opening import open_engine
 from engines.openvino import OpenVINOEngine, fastest, read
-from engines.package import Kind, Manifest, Quantisation, read_manifest, reissue
+from engines.package import MANIFEST, Kind, Manifest, Quantisation, read_manifest, reissue
 from engines.parity import random_pictures
 from engines.rows import STATE
 
@@ -98,6 +98,10 @@ class _Work:
 
     def __init__(self, order: Order, scratch: Path, report: Report) -> None:
         self._order, self._scratch, self._report = order, scratch, report
+        if order.output.exists() and not (order.output / MANIFEST).exists():
+            raise UsageError(
+                f"{order.output} exists and is not an engine package: it is left as it is"
+            )
         self._request = Request(
             source=order.source,
             output=scratch / "package",
@@ -153,6 +157,7 @@ class _Work:
                 break
         good = before - after <= judge.allowed
         if not good and not self._order.force:
+            costs = costs or self._costs(manifest, limits, held_back)
             raise RefusedError(self._refusal(judge, before, after, costs))
         drift = {}
         if judges.is_stream(manifest.kind):

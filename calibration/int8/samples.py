@@ -47,7 +47,8 @@ def crop_samples(
     height, width = size
 
     def read(path: Path) -> Image:
-        return cv2.resize(_read(path), (width, height), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(_read(path), (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(shrunk, np.uint8)
 
     tracklets = [_repeated([read(path) for path in found[key][:steps]], steps) for key in chosen]
     crops = np.stack(tracklets, axis=1)

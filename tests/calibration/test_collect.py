@@ -120,12 +120,15 @@ def test_a_set_past_its_day_is_deleted_by_whoever_opens_it(tmp_path, capsys):
 
 
 def test_a_folder_that_is_no_set_is_never_touched(tmp_path, capsys):
-    (tmp_path / "crops").mkdir()
-    (tmp_path / "crops" / "dear.jpg").write_bytes(b"x")
-    assert check_set(tmp_path) is None
-    assert main(["collect", "film.mp4", "-o", str(tmp_path)]) == 2
+    mine = tmp_path / "mine"
+    (mine / "crops").mkdir(parents=True)
+    (mine / "crops" / "dear.jpg").write_bytes(b"x")
+    (tmp_path / "film").mkdir()
+    cv2.imwrite(str(tmp_path / "film" / "1.png"), PICTURE)
+    assert check_set(mine) is None
+    assert main(["collect", str(tmp_path / "film"), "-o", str(mine)]) == 2
     assert "holds something else already" in capsys.readouterr().err
-    assert (tmp_path / "crops" / "dear.jpg").exists()
+    assert (mine / "crops" / "dear.jpg").exists()
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):
