@@ -25,6 +25,9 @@ _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "HardSwish", "MaxPool")
 def load_graph(path: Path) -> ModelProto:
     """A graph in which every node has a name, at an opset that knows scales per channel."""
     model = onnx.load(path)
+    once = {entry.domain: entry for entry in model.opset_import}  # merged graphs may repeat theirs
+    del model.opset_import[:]
+    model.opset_import.extend(once.values())
     if model.opset_import[0].version < OPSET:
         model = version_converter.convert_version(model, OPSET)
     for index, node in enumerate(model.graph.node):
