@@ -153,6 +153,7 @@ class _Work:
             self._report(f"judging int8, {len(kept)} layers kept in floating point", None)
             engine = open_engine(self._request.output, check=False)
             after = judge(engine)
+            self._report(f"{judge.measure} {before:.4f} → {after:.4f}", None)
             if before - after <= judge.allowed or 2**turn >= len(self._layers):
                 break
         good = before - after <= judge.allowed

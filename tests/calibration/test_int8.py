@@ -108,7 +108,7 @@ def test_too_great_a_loss_is_refused_unless_forced(embedder_onnx, crops, tmp_pat
     how = read_manifest(tmp_path / "out").quantisation
     assert how.forced
     assert how.before - how.after > how.allowed
-    assert "forced" in (tmp_path / "out.html").read_text()
+    assert "by force" in (tmp_path / "out.html").read_text()
 
 
 def test_the_engine_has_the_graph_s_quantisers(packages):
