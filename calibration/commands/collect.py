@@ -14,9 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from calibration.collecting import Collection, by_class
 from calibration.errors import StorageError, TooLittleError, UsageError
 from calibration.sets import NAME, CalibrationSet, check_set, purge, write_set
-from pipeline.errors import FeedError
+from engines.adopt import adopt
+from engines.opening import is_foreign, open_engine
+from engines.package import read_manifest
+from pipeline.detect import Detector, DetectorSpec
+from pipeline.errors import FeedError, SettingsError
 from pipeline.ingest import IngestOptions, Sources, name_cameras, open_sources, parse_address
-from pipeline.run import Detect, open_detector
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 from pipeline.track import Tracker
 
@@ -85,13 +88,13 @@ def run(options: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     collection = Collection(options.output, content, options.frames, options.crops)
-    detect = open_detector(settings.detector)
+    detector = _detector(settings.detector)
     every = not any(address.live for address in addresses)
     sources = open_sources(
         addresses, names, IngestOptions(every_frame=every, max_rate=options.rate)
     )
     try:
-        _collect(sources, detect, collection, options.duration, console)
+        _collect(sources, detector, collection, options.duration, console)
     finally:
         sources.stop()
         collection.save()
@@ -101,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _collect(
     sources: Sources,
-    detect: Detect,
+    detector: Detector,
     collection: Collection,
     duration: float | None,
     console: Console,
@@ -121,7 +124,8 @@ def _collect(
                     break
                 continue
             heard = now
-            for frame, found in zip(frames, detect(frames), strict=True):
+            images = [frame.image for frame in frames]
+            for frame, found in zip(frames, detector(images), strict=True):
                 size = frame.image.shape[1], frame.image.shape[0]
                 tracker = trackers.setdefault(frame.camera, Tracker(size))
                 collection.note(frame, tracker.update(found, frame.time))
@@ -140,6 +144,20 @@ def _collect(
         told = "; ".join(f"{name}: {error}" for name, error in reasons.items())
         waited = time.monotonic() - begun
         raise FeedError(f"no picture came from any camera in {waited:.0f} s. {told}".strip())
+
+
+def _detector(settings: DetectorSettings) -> Detector:
+    path = Path(settings.package)
+    if is_foreign(path):
+        adopted = adopt(path)
+        head, size = adopted.head, adopted.size
+    else:
+        manifest = read_manifest(path)
+        head, size = manifest.head, manifest.input_size
+    if head is None:
+        raise SettingsError(f"{path} is not a detector")
+    spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
+    return Detector(open_engine(path, precision="fastest"), spec)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
