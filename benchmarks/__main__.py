@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-ALL = ("engines", "synthetic", "tracker", "training_input", "pipeline", "soak", "gpu")
+ALL = ("engines", "synthetic", "tracker", "training_input", "pipeline", "soak", "int8", "gpu")
 
 
 def main() -> int:

@@ -10,6 +10,8 @@ from engines.errors import EngineError
 from pipeline.errors import PipelineError
 
 COMMANDS = {
+    "collect": "pictures of a site to measure on, deleted after some days",
+    "int8": "a network in eight bits, if it is as good as it was",
     "threshold": "how much a likeness says, learned from a run without labels",
     "ground": "where in each picture which part of the floor is",
     "travel": "which cameras neighbour which, and how long people take",
@@ -19,6 +21,8 @@ BAD_INPUT = 2
 EPILOG = """examples:
   python run_pipeline.py --site site.toml --record --output runs/today
   python -m calibration threshold runs/today --site site.toml
+  python -m calibration collect --site site.toml -o sets/hall
+  python -m calibration int8 grl-edge.safetensors -o engines-here/grl-int8 --data sets/hall --site site.toml
   python -m calibration travel runs/today --site site.toml
 
 Each command writes its result into the site's file, with where it comes from, and a page that shows it.

@@ -16,7 +16,7 @@ from engines.adopt import AS_THEY_ARE, IMAGENET, UNIT_RGB
 from engines.errors import EngineError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
-from engines.package import Kind, Manifest, read_manifest
+from engines.package import Kind, Manifest, Quantisation, read_manifest
 
 NORMALISATIONS = {"as-it-is": AS_THEY_ARE, "unit-rgb": UNIT_RGB, "imagenet": IMAGENET}
 PRECISIONS = ("f32", "bf16", "f16", "int8")
@@ -133,7 +133,8 @@ def _bench(options: argparse.Namespace, console: Console) -> int:
     manifest = None if is_foreign(options.package) else read_manifest(options.package)
     engine = open_engine(options.package, threads=options.threads)
     batches = [n for n in options.batches if n <= engine.max_batch]
-    on_cpu = manifest is not None and manifest.device == "cpu"
+    # What a matrix product reaches in int8 is not known: OpenVINO has none outside of quantised graphs.
+    on_cpu = manifest is not None and manifest.device == "cpu" and manifest.precision != "int8"
     with console.status("measuring the machine") as status:
         peak = bench.cpu_peak(manifest.precision) if on_cpu and manifest else None
         macs = manifest.macs if manifest else None
@@ -205,12 +206,19 @@ def _print_manifest(manifest: Manifest) -> None:
         "work": f"{manifest.macs / 1e9:.2f} GMAC a picture" if manifest.macs else "not counted",
         "parity": ", ".join(f"{name} {value:.1e}" for name, value in manifest.parity.items())
         or "not compared",
+        **({"int8": _quantised(manifest.quantisation)} if manifest.quantisation else {}),
         "source": f"{manifest.source} ({manifest.source_sha256[:12]}), {manifest.licence}",
         "again": manifest.command,
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console().print(table)
+
+
+def _quantised(how: Quantisation) -> str:
+    kept = f", {len(how.kept)} layers kept in floating point" if how.kept else ""
+    forced = ", forced" if how.forced else ""
+    return f"{how.measure} {how.before:.4f} → {how.after:.4f} on {how.judged_on}{kept}{forced}"
 
 
 def _size(text: str) -> tuple[int, int]:

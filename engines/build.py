@@ -11,7 +11,16 @@ from engines.adopt import Normalisation, adopt, openvino_model
 from engines.engine import Engine
 from engines.errors import ExportError, PackageError
 from engines.opening import is_foreign, load_backend, open_engine
-from engines.package import Head, Kind, Manifest, draft, read_manifest, seal, sha256
+from engines.package import (
+    Head,
+    Kind,
+    Manifest,
+    Quantisation,
+    draft,
+    read_manifest,
+    seal,
+    sha256,
+)
 from engines.parity import RawGraph, compare
 
 GRL_SUFFIX = ".safetensors"
@@ -51,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class _Graph:
+class Graph:
     """A network on its way into a package."""
 
     path: Path | None
@@ -71,51 +80,71 @@ def build(
 
     A package there with the same key is left as it is unless `force`. `report` is told what is being done.
     """
-    if not request.source.exists() and request.source.suffix != ".yaml":
-        raise PackageError(f"there is nothing at {request.source} to build from")
-    backend = load_backend(request.backend)
+    if request.precision == "int8":
+        raise PackageError(
+            "int8 needs ranges measured on pictures: `python -m calibration int8` builds such packages"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         report(f"reading {request.source.name}")
-        graph = _graph(request, Path(scratch))
-        manifest = Manifest(
-            kind=graph.kind,
-            network=graph.network,
-            backend=request.backend,
-            backend_version=backend.version(),
-            device=_device(request.backend),
-            precision=request.precision,
-            max_batch=request.max_batch if graph.any_batch else 1,
-            input_size=graph.size,
-            inputs=(),
-            outputs=(),
-            source=request.source.name,
-            source_sha256=sha256(request.source) if request.source.is_file() else "",
-            licence=request.licence or (OURS if _is_grl(request.source) else "as its makers say"),
-            command=request.command,
-            plan="",
-            head=graph.head,
-            macs=graph.macs,
-        )
+        graph = float_graph(request, Path(scratch))
+        manifest = _manifest(request, graph)
         if not force and _is_there(request.output, manifest):
             return read_manifest(request.output), False
-        with draft(request.output) as folder:
-            report(f"compiling for {request.backend} in {request.precision}")
-            plan = _compile(request, graph, folder)
-            manifest = replace(manifest, plan=plan.name)
-            engine = backend.open_plan(
-                plan, manifest, "cpu" if manifest.device == "cpu" else "cuda", None
-            )
-            report("comparing it with the network that it was made from")
-            parity = _parity(request, graph, engine)
-            manifest = replace(
-                manifest,
-                inputs=tuple(engine.inputs.values()),
-                outputs=tuple(engine.outputs.values()),
-                max_batch=engine.max_batch,
-                parity=parity,
-            )
-            engine.close()
-            return seal(folder, manifest, request.output), True
+        return package(request, graph, report), True
+
+
+def package(
+    request: Request,
+    graph: Graph,
+    report: Report = lambda text: None,
+    *,
+    quantisation: Quantisation | None = None,
+    command: str | None = None,
+) -> Manifest:
+    """Compile `graph`, made from what `request` asks for, into a package at `request.output`."""
+    backend = load_backend(request.backend)
+    manifest = replace(_manifest(request, graph), quantisation=quantisation)
+    manifest = replace(manifest, command=command or manifest.command)
+    with draft(request.output) as folder:
+        report(f"compiling for {request.backend} in {request.precision}")
+        plan = _compile(request, graph, folder)
+        manifest = replace(manifest, plan=plan.name)
+        engine = backend.open_plan(
+            plan, manifest, "cpu" if manifest.device == "cpu" else "cuda", None
+        )
+        report("comparing it with the network that it was made from")
+        parity = _parity(request, graph, engine)
+        manifest = replace(
+            manifest,
+            inputs=tuple(engine.inputs.values()),
+            outputs=tuple(engine.outputs.values()),
+            max_batch=engine.max_batch,
+            parity=parity,
+        )
+        engine.close()
+        return seal(folder, manifest, request.output)
+
+
+def _manifest(request: Request, graph: Graph) -> Manifest:
+    return Manifest(
+        kind=graph.kind,
+        network=graph.network,
+        backend=request.backend,
+        backend_version=load_backend(request.backend).version(),
+        device=_device(request.backend),
+        precision=request.precision,
+        max_batch=request.max_batch if graph.any_batch else 1,
+        input_size=graph.size,
+        inputs=(),
+        outputs=(),
+        source=request.source.name,
+        source_sha256=sha256(request.source) if request.source.is_file() else "",
+        licence=request.licence or (OURS if _is_grl(request.source) else "as its makers say"),
+        command=request.command,
+        plan="",
+        head=graph.head,
+        macs=graph.macs,
+    )
 
 
 def reference(
@@ -141,8 +170,11 @@ def reference(
     return judge
 
 
-def _graph(request: Request, scratch: Path) -> _Graph:
+def float_graph(request: Request, scratch: Path) -> Graph:
+    """The network that `request` names, as the ONNX graph that its backend takes, if it takes one."""
     source, path = request.source, scratch / "graph.onnx"
+    if not source.exists() and source.suffix != ".yaml":
+        raise PackageError(f"there is nothing at {source} to build from")
     if _is_grl(source):
         return _grl_graph(request, path)
     if source.suffix in ULTRALYTICS_SUFFIXES:
@@ -150,7 +182,7 @@ def _graph(request: Request, scratch: Path) -> _Graph:
         detectors = importlib.import_module("engines.detectors")
         detectors.export_detector(source, path, size, end_to_end=request.end_to_end)
         head = Head.END_TO_END if request.end_to_end else Head.ULTRALYTICS
-        return _Graph(path, Kind.DETECTOR, source.stem, size, head, None, any_batch=True)
+        return Graph(path, Kind.DETECTOR, source.stem, size, head, None, any_batch=True)
     if is_foreign(source):
         adopted = adopt(source, request.normalisation)
         if request.backend == "openvino":
@@ -162,7 +194,7 @@ def _graph(request: Request, scratch: Path) -> _Graph:
             raise ExportError(
                 f"{source} is OpenVINO's own format: build it with --backend openvino"
             )
-        return _Graph(
+        return Graph(
             path_or_none,
             adopted.kind,
             source.stem,
@@ -176,7 +208,7 @@ def _graph(request: Request, scratch: Path) -> _Graph:
     )
 
 
-def _grl_graph(request: Request, path: Path) -> _Graph:
+def _grl_graph(request: Request, path: Path) -> Graph:
     kind = request.kind or Kind.GRL_STREAM
     export = importlib.import_module("engines.export")
     registry = importlib.import_module("trainer.model.registry")
@@ -194,10 +226,10 @@ def _grl_graph(request: Request, path: Path) -> _Graph:
         raise ExportError(f"GRL weights cannot become a {kind}")
     network = registry.network_name(request.source)
     macs = export.macs(model, kind)
-    return _Graph(exported, kind, network, model.size, None, macs, any_batch=True)
+    return Graph(exported, kind, network, model.size, None, macs, any_batch=True)
 
 
-def _compile(request: Request, graph: _Graph, folder: Path) -> Path:
+def _compile(request: Request, graph: Graph, folder: Path) -> Path:
     """The plan, written into the draft of the package."""
     if request.backend == "openvino":
         ov = importlib.import_module("openvino")
@@ -228,7 +260,7 @@ def _compile(request: Request, graph: _Graph, folder: Path) -> Path:
     return folder / "model.plan"
 
 
-def _parity(request: Request, graph: _Graph, engine: Engine) -> dict[str, float]:
+def _parity(request: Request, graph: Graph, engine: Engine) -> dict[str, float]:
     judge = reference(
         request.source,
         graph.kind,

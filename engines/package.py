@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from engines.engine import TensorSpec
 from engines.errors import PackageError, PackageMismatch
@@ -44,6 +45,30 @@ class Head(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quantisation:
+    """How a network was brought to eight bits, and what that cost it."""
+
+    method: str
+    data: str
+    """What its ranges were measured on."""
+    layers: int
+    """That compute in eight bits."""
+    kept: tuple[str, ...]
+    """Layers that could, but were kept in floating point for accuracy."""
+    measure: str
+    """mAP or AP50 where there were labels, otherwise cosine or agreement with the network itself."""
+    judged_on: str
+    before: float
+    after: float
+    allowed: float
+    """How much the measure may fall."""
+    forced: bool
+    """Written although it fell by more."""
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """Of a stream: mean cosine with the network's own embedding, by number of steps."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """All that is known of a package without opening its plan."""
 
@@ -71,6 +96,7 @@ class Manifest:
     """Largest absolute difference per output from the network that it was made from."""
     macs: int | None = None
     """Multiply-accumulate operations for one picture."""
+    quantisation: Quantisation | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of every file beside the manifest."""
     format: int = FORMAT
@@ -112,6 +138,14 @@ def seal(folder: Path, manifest: Manifest, path: Path) -> Manifest:
     return complete
 
 
+def reissue(package: Path, manifest: Manifest, path: Path) -> Manifest:
+    """The same plan at `path`, under a manifest that says more."""
+    with draft(path) as folder:
+        for name in manifest.files:
+            shutil.copy(package / name, folder / name)
+        return seal(folder, manifest, path)
+
+
 def read_manifest(path: Path) -> Manifest:
     """What a package says of itself, without a look at its other files."""
     file = path / MANIFEST
@@ -140,6 +174,7 @@ def read_manifest(path: Path) -> Manifest:
                 "input_size": tuple(raw["input_size"]),
                 "inputs": tuple(_spec(s) for s in raw["inputs"]),
                 "outputs": tuple(_spec(s) for s in raw["outputs"]),
+                "quantisation": _quantisation(raw.get("quantisation")),
             }
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -174,6 +209,10 @@ def _spec(raw: Mapping[str, object]) -> TensorSpec:
     if not isinstance(shape, list):
         raise TypeError("a shape is not a list")
     return TensorSpec(str(raw["name"]), tuple(int(n) for n in shape), str(raw["dtype"]))
+
+
+def _quantisation(raw: Mapping[str, Any] | None) -> Quantisation | None:
+    return None if raw is None else Quantisation(**{**raw, "kept": tuple(raw["kept"])})
 
 
 def older_than(installed: str, wanted: str) -> bool:

@@ -1,7 +1,8 @@
 """ONNX graphs into TensorRT plans, by 8.6 (Jetson), 10.x and 11.x alike.
 
 Precision lives in the graph: networks are strongly typed where TensorRT knows that. 8.6 does not,
-and is told through builder flags, which later versions no longer have.
+and is told through builder flags, which later versions no longer have. Int8 is Q/DQ nodes; 8.6 gets
+the float graph instead, and the same ranges as properties of its tensors.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import TypeAlias
 
 from engines.cuda import Device
 from engines.errors import BuildError
+from engines.quantised import Unquantised, unquantised
 from engines.tensorrt import Log, trt
 
 Shape: TypeAlias = tuple[int, ...]
@@ -58,6 +60,10 @@ def _compile(
     workspace: int | None,
     progress: Progress | None,
 ) -> bytes:
+    plain: Unquantised | None = None
+    if precision == "int8" and not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        plain = unquantised(graph)
+        graph = plain.graph
     log = Log()
     builder = trt.Builder(log)
     network = builder.create_network(_network_flags())
@@ -69,6 +75,8 @@ def _compile(
         raise BuildError(f"TensorRT {trt.__version__} cannot read the graph: {reason}")
     config = builder.create_builder_config()
     _set_precision(config, precision)
+    if plain is not None:
+        _set_ranges(network, config, plain)
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     profile = builder.create_optimization_profile()
@@ -105,6 +113,34 @@ def _set_precision(config: "trt.IBuilderConfig", precision: str) -> None:
         config.set_flag(trt.BuilderFlag.FP16)
     if precision == "int8" and hasattr(trt.BuilderFlag, "INT8"):
         config.set_flag(trt.BuilderFlag.INT8)
+
+
+def _set_ranges(
+    network: "trt.INetworkDefinition", config: "trt.IBuilderConfig", plain: Unquantised
+) -> None:
+    """Tell TensorRT what the Q/DQ nodes said. A tensor without a range, and so its layer, stays in floating point."""
+    if hasattr(trt.BuilderFlag, "PREFER_PRECISION_CONSTRAINTS"):
+        config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+    for index in range(network.num_inputs):
+        _set_range(network.get_input(index), plain)
+    products = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        for output in range(layer.num_outputs):
+            _set_range(layer.get_output(output), plain)
+        # Kept in floating point, though all around it has ranges.
+        if (
+            layer.type in products
+            and layer.name not in plain.layers
+            and hasattr(layer, "precision")
+        ):
+            layer.precision = trt.DataType.HALF
+
+
+def _set_range(tensor: "trt.ITensor", plain: Unquantised) -> None:
+    limit = plain.limits.get(tensor.name)
+    if limit is not None and hasattr(tensor, "set_dynamic_range"):
+        tensor.set_dynamic_range(-limit, limit)
 
 
 def _shapes(name: str, shape: Shape, usual: int, most: int) -> tuple[Shape, Shape, Shape]:

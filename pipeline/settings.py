@@ -14,7 +14,7 @@ package = "engines-here/grl"
 import itertools
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
@@ -24,7 +24,7 @@ from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
 from pipeline.identify import FloorSettings, Ground, IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
-from pipeline.zones import Polygon
+from pipeline.zones import Polygon, is_polygons
 
 MODELS = Path(__file__).parent.parent / "models"
 

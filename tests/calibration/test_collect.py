@@ -1,0 +1,193 @@
+"""Calibration sets: filled evenly, bounded, gone after their day."""
+
+import json
+import resource
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.__main__ import main
+from calibration.collecting import CROPS_EACH, Collection, cell_of
+from calibration.errors import StorageError, UsageError
+from calibration.sets import CalibrationSet, check_set, purge, read_set, write_set
+from pipeline.frames import Frame, Tracks
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+PICTURE = np.full((270, 480, 3), 90, np.uint8)
+
+
+def begun(folder, cameras=("a", "b"), days=1.0) -> CalibrationSet:
+    content = CalibrationSet(
+        created=NOON.isoformat(),
+        expires=(NOON + timedelta(days=days)).isoformat(),
+        detector="none",
+        cameras=cameras,
+    )
+    write_set(folder, content)
+    return content
+
+
+def people(*heights: int, first_id: int = 1) -> Tracks:
+    """Standing side by side, of these heights."""
+    left = 10 + 60 * np.arange(len(heights))
+    boxes = np.stack([left, np.full_like(left, 20), left + 40, 20 + np.array(heights)], axis=1)
+    count = len(heights)
+    return Tracks(
+        np.arange(first_id, first_id + count),
+        boxes.astype(np.float32),
+        np.full(count, 0.9, np.float32),
+        np.zeros(count, np.float32),
+    )
+
+
+def at(seconds: float, camera: str = "a") -> Frame:
+    return Frame(camera, 0, NOON.timestamp() + seconds, PICTURE)
+
+
+def test_frames_are_spread_over_the_whole_time_and_bounded(tmp_path):
+    collection = Collection(tmp_path, begun(tmp_path), frames=40, crops=0)
+    nobody = people()
+    for second in range(1000):
+        collection.note(at(second), nobody)
+    files = sorted((tmp_path / "frames" / "a").glob("*.jpg"))
+    assert 10 < len(files) <= 20
+    assert collection.counts == {"a": (len(files), 0), "b": (0, 0)}
+    assert not collection.full
+    assert not (tmp_path / "crops").exists()
+
+
+def test_a_rare_camera_and_size_get_their_share(tmp_path):
+    """Camera a shows 200 large people, then b five small ones: room is for eight."""
+    collection = Collection(tmp_path, begun(tmp_path), frames=0, crops=8 * CROPS_EACH)
+    for person in range(200):
+        for k in range(4):
+            collection.note(at(3 * person + 0.5 * k), people(220, first_id=person + 1))
+    for person in range(5):
+        for k in range(4):
+            collection.note(at(700 + 3 * person + k, "b"), people(120, first_id=person + 1))
+    found = collection.content.people
+    assert len(found) == 8
+    cells = [cell_of(person) for person in found]
+    assert cells.count((1, 12, 2)) in (4, 5)
+    assert cells.count((2, 12, 1)) in (3, 4)
+    collection.save()
+    assert len(list((tmp_path / "crops").rglob("*.jpg"))) == sum(p.crops for p in found)
+    assert read_set(tmp_path).people == found
+
+
+def test_crops_are_named_as_in_mars_and_are_what_the_box_holds(tmp_path):
+    collection = Collection(tmp_path, begun(tmp_path), frames=0, crops=90)
+    for k in range(30):
+        collection.note(at(0.1 * k), people(200))
+    files = sorted(path.name for path in (tmp_path / "crops" / "0001").iterdir())
+    assert files == [f"0001C1T0001F{k:03d}.jpg" for k in range(1, CROPS_EACH + 1)]
+    crop = cv2.imread(str(tmp_path / "crops" / "0001" / files[0]))
+    assert crop.shape == (200, 40, 3)
+
+
+def test_it_goes_on_where_it_was_killed(tmp_path):
+    content = begun(tmp_path)
+    collection = Collection(tmp_path, content, frames=10, crops=90)
+    collection.note(at(0), people(200))
+    collection.save()
+    collection.note(at(5), people(200, 200))  # never saved: the process dies here
+    again = Collection(tmp_path, read_set(tmp_path), frames=10, crops=90)
+    assert [person.crops for person in again.content.people] == [1]
+    assert len(list((tmp_path / "crops").rglob("*.jpg"))) == 1
+    again.note(at(60), people(200, 200))
+    assert [person.number for person in again.content.people] == [1, 2, 3]
+
+
+def test_a_set_past_its_day_is_deleted_by_whoever_opens_it(tmp_path, capsys):
+    old, young, other = (tmp_path / name for name in ("old", "young", "other"))
+    for folder, days in ((old, 1.0), (young, 1e4), (other, 1.0)):
+        folder.mkdir()
+        collection = Collection(folder, begun(folder, days=days), frames=10, crops=90)
+        collection.note(at(0), people(200))
+        collection.save()
+    (other / "notes.txt").write_text("mine")
+    assert check_set(young) is not None
+    with pytest.raises(UsageError, match="was deleted just now"):
+        check_set(old, NOON + timedelta(days=2))
+    assert not old.exists()
+    assert main(["collect", "--purge", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": [str(other)]}
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+    assert (young / "set.json").exists()
+    assert purge(tmp_path) == []
+
+
+def test_a_folder_that_is_no_set_is_never_touched(tmp_path, capsys):
+    mine = tmp_path / "mine"
+    (mine / "crops").mkdir(parents=True)
+    (mine / "crops" / "dear.jpg").write_bytes(b"x")
+    (tmp_path / "film").mkdir()
+    cv2.imwrite(str(tmp_path / "film" / "1.png"), PICTURE)
+    assert check_set(mine) is None
+    assert main(["collect", str(tmp_path / "film"), "-o", str(mine)]) == 2
+    assert "holds something else already" in capsys.readouterr().err
+    assert (mine / "crops" / "dear.jpg").exists()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    """The limit on a file's size stands for the disk's: writing fails as it does there, part-way."""
+    collection = Collection(tmp_path, begun(tmp_path), frames=10, crops=0)
+    noise = np.random.default_rng(0).integers(0, 256, (540, 960, 3), dtype=np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(
+            StorageError, match=r"cannot write .*frames/a/000001\.jpg: File too large"
+        ):
+            collection.note(Frame("a", 0, NOON.timestamp(), noise), people())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "frames" / "a").iterdir()) == []
+
+
+def test_a_camera_that_cannot_be_read_is_one_sentence(test_data, tmp_path, capsys):
+    detector = str(test_data / "models" / "yolox_nano.onnx")
+    words = ["-o", str(tmp_path / "set"), "--detector", detector]
+    assert main(["collect", str(tmp_path / "none.mp4"), *words]) == 2
+    said = capsys.readouterr().err
+    assert "none.mp4" in said
+    assert "Traceback" not in said
+
+
+def test_a_film_becomes_a_balanced_set(test_data, tmp_path, capsys):
+    """Two cameras, one of them the same film: both give crops and frames, and int8 can read them."""
+    film = test_data / "clips" / "one-by-one-person-detection.mp4"
+    for name in ("hall.mp4", "door.mp4"):
+        shutil.copy(film, tmp_path / name)
+    words = ["collect", str(tmp_path / "hall.mp4"), str(tmp_path / "door.mp4")]
+    words += [
+        "-o",
+        str(tmp_path / "set"),
+        "--detector",
+        str(test_data / "models" / "yolox_nano.onnx"),
+    ]
+    words += ["--rate", "2", "--frames", "16", "--crops", "72", "--duration", "30", "--json"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "pictures of people" in said.err
+    told = json.loads(said.out)
+    assert set(told["cameras"]) == {"hall", "door"}
+    crops = [camera["crops"] for camera in told["cameras"].values()]
+    frames = [camera["frames"] for camera in told["cameras"].values()]
+    assert min(crops) > 0
+    assert max(crops) <= 2 * min(crops) + CROPS_EACH
+    assert all(4 <= count <= 8 for count in frames)
+    assert sum(crops) <= 72
+    files = list((tmp_path / "set" / "crops").rglob("*.jpg"))
+    assert len(files) == sum(crops)
+    heights = [cv2.imread(str(path)).shape[0] for path in files]
+    assert min(heights) >= 48
+    from calibration.int8.samples import crop_samples, frame_samples
+
+    if told["people"] >= 8:
+        assert crop_samples(tmp_path / "set", (64, 32), 8, 9).steps.shape[0] == 9
+    if sum(frames) >= 16:
+        assert frame_samples(tmp_path / "set", (64, 64), 16).steps.shape[1] == 16
