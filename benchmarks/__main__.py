@@ -12,6 +12,7 @@ ALL = (
     "growth",
     "embeddings",
     "training_input",
+    "soak",
     "gpu",
     "readme",
 )

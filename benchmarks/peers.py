@@ -54,6 +54,9 @@ THRESHOLDS = np.linspace(0.3, 0.98, 35)
 
 def main() -> None:
     options = _options()
+    if not options.weights.exists():
+        print(f"no pipelines to compare: {options.weights} is not there; name a detector with --weights")
+        return
     console = Console(width=None if sys.stdout.isatty() else 150)
     machine = this_machine(["ultralytics", "openvino", "torch", "numpy"])
     rounds = 1 if options.quick else options.rounds
@@ -293,10 +296,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="of the rendered site (40)")
     parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
-    if not options.weights.exists():
-        parser.error(f"there is no {options.weights}: name the detector's weights with --weights")
-    return options
+    return parser.parse_args()
 
 
 def _pair(text: str) -> tuple[int, int]:

@@ -6,17 +6,16 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from engines.errors import EngineError
 from pipeline.errors import FeedError, OutputError, PipelineError, SettingsError
-from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.ingest import CameraState
+from pipeline.known import find_people, forget_person, list_people
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
@@ -29,6 +28,7 @@ EXAMPLES = """examples:
   python run_pipeline.py --demo
   python run_pipeline.py evaluate runs/demo --truth runs/demo/site
   python run_pipeline.py list runs/today
+  python run_pipeline.py find runs/today --image crop.jpg
   python run_pipeline.py forget runs/today 17
 """
 
@@ -36,7 +36,12 @@ EXAMPLES = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Answers the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"evaluate": _evaluate, "list": _list, "forget": _forget}
+    commands = {
+        "evaluate": _evaluate,
+        "list": list_people,
+        "find": find_people,
+        "forget": forget_person,
+    }
     console = Console(stderr=True)
     try:
         if words and words[0] in commands:
@@ -66,6 +71,10 @@ def _run(words: Sequence[str], console: Console) -> int:
     summary = watched_run(settings, chosen, console)
     told = f"{summary['identities']} people; events, tracks, video and report in {output}"
     console.print(told, markup=False, soft_wrap=True)
+    earlier = summary["earlier"]
+    assert isinstance(earlier, list)
+    if earlier:
+        console.print(f"the run before it is in {output / earlier[-1]}", soft_wrap=True)
     if options.json:
         print(json.dumps(summary))
     _complain(summary, console)
@@ -91,7 +100,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_pipeline.py",
         description="Follow people across cameras: streams in, lasting identities out.",
-        epilog=EXAMPLES + "\nother commands: evaluate, list, forget (each with --help)",
+        epilog=EXAMPLES + "\nother commands: evaluate, list, find, forget (each with --help)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -153,45 +162,3 @@ def _evaluate(words: Sequence[str], console: Console) -> int:
     else:
         Console().print(score_table(found))
     return 0
-
-
-def _list(words: Sequence[str], console: Console) -> int:
-    parser = argparse.ArgumentParser(prog="run_pipeline.py list", description="Who is known.")
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(words)
-    identifier = _stored(options.run)
-    people = identifier.list()
-    identifier.close()
-    if options.json:
-        print(json.dumps([asdict(person) for person in people]))
-        return 0
-    table = Table("identity", "first seen", "last seen", "cameras")
-    for person in people:
-        times = (
-            time.strftime("%F %T", time.localtime(t)) for t in (person.first_seen, person.last_seen)
-        )
-        table.add_row(str(person.identity), *times, escape(", ".join(person.cameras)))
-    Console().print(table)
-    return 0
-
-
-def _forget(words: Sequence[str], console: Console) -> int:
-    parser = argparse.ArgumentParser(
-        prog="run_pipeline.py forget", description="Erase all that is stored of somebody."
-    )
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("identity", type=int)
-    options = parser.parse_args(words)
-    identifier = _stored(options.run)
-    known = identifier.forget(options.identity)
-    identifier.close()
-    if not known:
-        raise SettingsError(f"{options.run} knows no identity {options.identity}")
-    console.print(f"identity {options.identity} is forgotten; its number will not be used again")
-    return 0
-
-
-def _stored(folder: Path) -> Identifier:
-    """The identities of a run, also while it runs."""
-    return Identifier(IdentifySettings(), GalleryStore(folder / "identities.db", owner=False))

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from pipeline.evaluation import evaluate_run
+from pipeline.folder import IDENTITIES
 from pipeline.frames import Detections, Frame
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, MatchSettings, Settings
@@ -50,7 +51,8 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     videos = sorted(truth.glob("*.mp4"))
     cameras = tuple(CameraSettings(str(video)) for video in videos)
     settings = replace(settings, camera=cameras, match=MATCH)
-    (output / "identities.db").unlink(missing_ok=True)  # every demonstration starts from nothing
+    (output / IDENTITIES).unlink(missing_ok=True)  # every demonstration starts from nothing
+    (output / "events.jsonl").unlink(missing_ok=True)
     shutil.rmtree(output / "tracks", ignore_errors=True)
     console.print(
         f"running {len(videos)} cameras in real time; boxes come from the truth, shaken and with gaps"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from engines.package import Head
 from pipeline.compiled import compiled
 from pipeline.errors import DetectorError
 from pipeline.frames import Detections, FloatArray, Image, IntArray
+from pipeline.pixels import Pixels, as_pixels
 
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -95,23 +95,23 @@ class Detector:
         self._grid = _yolox_grid(height, width) if spec.head is Head.YOLOX else None
 
     def __call__(
-        self, images: Sequence[Image], sizes: Sequence[tuple[int, int]] | None = None
+        self, images: Sequence[Image | Pixels], sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Detections]:
-        """People in each picture, in its own pixels: (H, W, 3) uint8 BGR of any size.
+        """People in each picture, in its own pixels: of any size, arrays (H, W, 3) uint8 BGR.
 
         `sizes`: width and height of the frames that boxes are wanted in, where the pictures are
         already shrunk.
         """
         found: list[Detections] = []
         for start in range(0, len(images), self._batch):
-            part = images[start : start + self._batch]
-            frames = [(i.shape[1], i.shape[0]) for i in part]
+            part = [_sound(image) for image in images[start : start + self._batch]]
+            frames = [pixels.size for pixels in part]
             if sizes is not None:
                 frames = list(sizes[start : start + self._batch])
             found.extend(self._run(part, np.array(frames, np.float32)))
         return found
 
-    def _run(self, images: Sequence[Image], frames: FloatArray) -> Iterator[Detections]:
+    def _run(self, images: Sequence[Pixels], frames: FloatArray) -> Iterator[Detections]:
         pixels, pasted = self._letterbox(images)
         pixels = pixels if self._fixed else pixels[: len(images)]
         answer = self._engine.run({self._input.name: self._prepared(pixels)})[self._output.name]
@@ -200,25 +200,31 @@ class Letterbox:
         self._pasted = np.zeros((batch, 4), np.int64)
         self._fill = fill
 
-    def __call__(self, images: Sequence[Image]) -> tuple[NDArray[np.uint8], FloatArray]:
+    def __call__(self, images: Sequence[Image | Pixels]) -> tuple[NDArray[np.uint8], FloatArray]:
         """The whole batch (B, H, W, 3), which stays ours and is overwritten by the next call; and
         (N, 4) float32: left, top, width, height of where each picture lies in it."""
         height, width = self._pixels.shape[1:3]
-        for slot, image in enumerate(images):
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-                raise DetectorError(
-                    f"a picture must be height×width×3 uint8, but is {image.shape} {image.dtype}"
-                )
-            scale = min(height / image.shape[0], width / image.shape[1])
-            high = min(max(round(image.shape[0] * scale), 1), height)
-            wide = min(max(round(image.shape[1] * scale), 1), width)
+        for slot, image in enumerate(map(_sound, images)):
+            whole_width, whole_height = image.size
+            scale = min(height / whole_height, width / whole_width)
+            high = min(max(round(whole_height * scale), 1), height)
+            wide = min(max(round(whole_width * scale), 1), width)
             left, top = (width - wide) // 2, (height - high) // 2
             if (self._pasted[slot] != (left, top, wide, high)).any():
                 self._pixels[slot] = self._fill
                 self._pasted[slot] = left, top, wide, high
-            target = self._pixels[slot, top : top + high, left : left + wide]
-            cv2.resize(image, (wide, high), dst=target, interpolation=cv2.INTER_LINEAR)
+            image.fill(self._pixels[slot, top : top + high, left : left + wide])
         return self._pixels, self._pasted[: len(images)].astype(np.float32)
+
+
+def _sound(image: Image | Pixels) -> Pixels:
+    if isinstance(image, np.ndarray) and (
+        image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size
+    ):
+        raise DetectorError(
+            f"a picture must be height×width×3 uint8, but is {image.shape} {image.dtype}"
+        )
+    return as_pixels(image)
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, group: IntArray, overlap: float) -> IntArray:

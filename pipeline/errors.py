@@ -9,6 +9,7 @@ PipelineError
 ├── OutputError         the run's folder cannot be written
 └── IdentifyError       settings or embeddings that identities cannot be made of
     └── StoreError      the file of identities cannot be opened, or is not for this network
+        └── StoreInUse  another run holds it
 """
 
 
@@ -46,3 +47,7 @@ class IdentifyError(PipelineError):
 
 class StoreError(IdentifyError):
     """The file of identities is foreign, damaged, newer, in use, or belongs to another network."""
+
+
+class StoreInUse(StoreError):
+    """The file of identities belongs to a run that is going on."""

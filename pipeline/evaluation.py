@@ -71,6 +71,9 @@ class Evaluation:
     """The cameras' sequences one after the other, with global identities."""
     truth_linked: Score
     """The same boxes and tracklets with every tracklet given its true identity: the upper bound."""
+    cameras_linked: Mapping[str, Score]
+    """The same within each camera: what is missing from 1 are boxes and broken tracklets, and what lies between
+    this and `cameras` are wrong and missing links."""
     links: Links
     """Over all pairs of tracklets."""
     links_across: Links
@@ -114,12 +117,12 @@ def evaluate(
         raise EvaluationError("tracks and truth must name the same cameras")
     cameras = {name: _Sequence(tracks[name], truth[name]) for name in truth}
     tracklets = _Tracklets(cameras, max_gap)
+    linked = [s.kept(ids) for s, ids in zip(cameras.values(), tracklets.true_ids(), strict=True)]
     return Evaluation(
         cameras={name: _score([sequence.kept()]) for name, sequence in cameras.items()},
         overall=_score([sequence.kept() for sequence in cameras.values()]),
-        truth_linked=_score(
-            [s.kept(ids) for s, ids in zip(cameras.values(), tracklets.true_ids(), strict=True)]
-        ),
+        truth_linked=_score(linked),
+        cameras_linked={name: _score([kept]) for name, kept in zip(cameras, linked, strict=True)},
         links=tracklets.links(),
         links_across=tracklets.links(across=True),
     )

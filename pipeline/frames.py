@@ -11,10 +11,23 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.pixels import Image, Pixels, as_pixels
+
+__all__ = [
+    "Crop",
+    "Detections",
+    "EventKind",
+    "FloatArray",
+    "Frame",
+    "IdentityEvent",
+    "Image",
+    "IntArray",
+    "TrackletUpdate",
+    "Tracks",
+]
+
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
-Image: TypeAlias = NDArray[np.uint8]
-"""(height, width, 3) uint8, BGR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +37,17 @@ class Frame:
     camera: str
     index: int
     time: float
-    image: Image
+    shown: Image | Pixels
+
+    @property
+    def pixels(self) -> Pixels:
+        """What it shows, converted only as far as somebody looks."""
+        return as_pixels(self.shown)
+
+    @property
+    def image(self) -> Image:
+        """All of it in BGR, converted anew unless it is an array; not to be written into."""
+        return self.pixels.whole()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +119,8 @@ class EventKind(StrEnum):
     JOINED = "joined"
     CORRECTED = "corrected"
     LEFT = "left"
+    FORGOTTEN = "forgotten"
+    """The identity was erased by command: whoever noted it is to erase it too. Names no camera and no tracklet."""
 
 
 @dataclass(frozen=True, slots=True)

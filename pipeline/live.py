@@ -13,13 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.frames import Detections, Frame, IdentityEvent, TrackletUpdate
+from pipeline.effort import Effort
+from pipeline.frames import Detections, Frame, IdentityEvent, IntArray, TrackletUpdate
 from pipeline.publish.sink import EverySink, Sighting, Sink
 from pipeline.track import Tracker
 from pipeline.tracklets import Tracklets
 
 STAGES = ("wait", "detect", "track", "embed", "identify", "publish")
-_LATENCIES = 100_000
+_BINS = np.geomspace(1e-3, 1e3, 1401)
+"""Edges of the latencies' histogram in seconds: one in a hundred apart."""
 
 
 class Frames(Protocol):
@@ -52,8 +54,8 @@ class Meter:
     ticks: int = 0
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    latencies: list[float] = field(default_factory=list)
-    """Seconds from capture to the end of the tick, of the most recent frames."""
+    latencies: IntArray = field(default_factory=lambda: np.zeros(len(_BINS), np.int64))
+    """Frames by seconds from capture to the end of the tick, as a histogram over `_BINS`."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -66,15 +68,16 @@ class Meter:
     def note(self, frames: Sequence[Frame], now: float) -> None:
         self.ticks += 1
         self.frames += len(frames)
-        self.latencies += [now - frame.time for frame in frames]
-        del self.latencies[:-_LATENCIES]
+        ages = np.array([now - frame.time for frame in frames])
+        np.add.at(self.latencies, np.clip(np.searchsorted(_BINS, ages), 0, len(_BINS) - 1), 1)
 
     def latency(self) -> Mapping[str, float]:
         """Percentiles in seconds."""
-        if not self.latencies:
+        total = int(self.latencies.sum())
+        if not total:
             return {}
-        p50, p95, p99 = np.percentile(self.latencies, [50, 95, 99])
-        return {"p50": float(p50), "p95": float(p95), "p99": float(p99)}
+        share = np.cumsum(self.latencies) / total
+        return {f"p{p}": float(_BINS[np.searchsorted(share, p / 100)]) for p in (50, 95, 99)}
 
 
 class LiveLoop:
@@ -89,11 +92,14 @@ class LiveLoop:
         sinks: Sequence[Sink],
         *,
         clock: Callable[[], float] = time.time,
+        effort: Effort | None = None,
     ) -> None:
+        """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop."""
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
         self._trackers: dict[str, Tracker] = {}
         self._now: float | None = None
+        self._effort = effort
         self.meter = Meter()
 
     def run(self, stop: Callable[[], bool] = lambda: False, timeout: float = 0.1) -> None:
@@ -103,10 +109,13 @@ class LiveLoop:
 
     def tick(self, timeout: float = 0.1) -> int:
         """One round. Answers how many frames it worked on."""
-        meter = self.meter
+        meter, began = self.meter, time.perf_counter()
         with meter.stage("wait"):
             frames = self._frames.wait(timeout)
+        woken = time.perf_counter()
         if not frames:
+            if self._effort is not None:
+                self._effort.note(woken - began, 0.0, 0)
             return 0
         with meter.stage("detect"):
             detections = self._detect(frames)
@@ -117,7 +126,11 @@ class LiveLoop:
             ]
         now = self._now = max(frame.time for frame in frames)
         with meter.stage("embed"):
-            updates, ended = self._tracklets.update(list(zip(frames, tracks, strict=True)), now)
+            before = self._tracklets.counts.embedded
+            budget = self._effort.budget if self._effort else None
+            updates, ended = self._tracklets.update(
+                list(zip(frames, tracks, strict=True)), now, budget
+            )
         with meter.stage("identify"):
             events = self._identities.update(updates, ended, now)
         with meter.stage("publish"):
@@ -130,6 +143,9 @@ class LiveLoop:
                 self._sinks.sighting(Sighting(frame, followed, np.array(ids, np.int64)))
             self._sinks.ended(ended)
         meter.note(frames, self._clock())
+        if self._effort is not None:
+            embedded = self._tracklets.counts.embedded - before
+            self._effort.note(woken - began, time.perf_counter() - woken, embedded)
         return len(frames)
 
     @property
@@ -150,6 +166,5 @@ class LiveLoop:
     def _tracker(self, frame: Frame) -> Tracker:
         """One a camera, for as long as the run: a change of resolution must not begin its ids anew."""
         if frame.camera not in self._trackers:
-            height, width = frame.image.shape[:2]
-            self._trackers[frame.camera] = Tracker((width, height))
+            self._trackers[frame.camera] = Tracker(frame.pixels.size)
         return self._trackers[frame.camera]

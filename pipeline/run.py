@@ -5,20 +5,22 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
+from engines.engine import Engine
 from engines.opening import is_foreign
-from engines.package import Head, Kind, read_manifest
+from engines.package import Head, Kind, read_manifest, sha256
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
-from pipeline.errors import OutputError, SettingsError
-from pipeline.frames import Detections, Frame
+from pipeline.effort import Effort
+from pipeline.errors import SettingsError
+from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, write_whole, writing
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
     CameraHealth,
@@ -35,8 +37,9 @@ from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
+from pipeline.zones import Detect, ignoring
 
-Detect: TypeAlias = Callable[[Sequence[Frame]], Sequence[Detections]]
+OpenNetwork: TypeAlias = Callable[[Path], Engine]
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -69,6 +72,11 @@ class Status:
     people: int
 
 
+def open_fastest(path: Path) -> Engine:
+    """The network computing as fast as this machine can."""
+    return open_engine(path, precision="fastest")
+
+
 def run(
     settings: Settings,
     options: RunOptions,
@@ -76,17 +84,21 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     show: Callable[[Status], None] = lambda status: None,
     detect: Detect | None = None,
+    open_network: OpenNetwork = open_fastest,
 ) -> dict[str, object]:
     """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
 
-    `detect` stands in for the detector that the settings name.
+    `detect` stands in for the detector that the settings name. `open_network` opens every engine.
     """
     if not settings.camera:
         raise SettingsError("there is no camera: name at least one address, or a site with --site")
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = _names(settings, name_cameras(addresses))
-    detect = detect or open_detector(settings.detector)
-    pool = open_pool(settings.embedder)
+    inputs = [Path(address.location) for address in addresses if not address.live]
+    check_inputs(options.output, inputs, names if options.video else ())
+    zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
+    detect = ignoring(detect or open_detector(settings.detector, open_network), zones)
+    pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
         addresses,
         names,
@@ -95,14 +107,14 @@ def run(
             n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate
         },
     )
-    folder = _make_folder(options.output)
+    folder = make_folder(options.output)
     # Before the other files: it refuses a folder that another run is writing into.
-    store = GalleryStore(
-        options.identities or folder / "identities.db", _network(settings.embedder)
-    )
+    network, digest = network_of(settings.embedder)
+    store = GalleryStore(options.identities or folder / IDENTITIES, network, digest=digest)
+    earlier = set_aside(folder)
     identifier = Identifier(settings.match.identify(), store)
     journal = Journal()
-    with _writing(folder):
+    with writing(folder):
         sinks: list[Sink] = [
             journal,
             EventLog(folder / "events.jsonl"),
@@ -110,9 +122,11 @@ def run(
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets)
-    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now)
+    effort = None if options.every_frame else Effort(settings.tracklets.budget)
+    loop = LiveLoop(sources, detect, tracklets, identifier, sinks, clock=sources.now, effort=effort)
     warm_up()
     begun = shown = time.monotonic()
+    busy = time.process_time()
     ends = math.inf if options.duration is None else begun + options.duration
     sources.start()
     try:
@@ -129,22 +143,39 @@ def run(
             people = len(identifier.list())
         finally:
             identifier.close()
+    failures = dict(loop.failures)
+    if store.unsaved:
+        failures["identities"] = f"{store.unsaved} tracklets could not be saved"
     summary: dict[str, object] = {
         "command": redact(" ".join(sys.argv)),
         **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
+        "processor_seconds": time.process_time() - busy,
         "identities": people,
+        "earlier": earlier,
         "events": journal.event_counts(),
         "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
-        "failed_outputs": dict(loop.failures),
+        "failed_outputs": failures,
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
-    with _writing(folder):
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        write_report(folder / "report.html", summary, journal)
+    _conclude(folder, summary, journal, failures)
     return summary
 
 
-def open_detector(settings: DetectorSettings) -> Detect:
+def _conclude(
+    folder: Path, summary: dict[str, object], journal: Journal, failures: dict[str, str]
+) -> None:
+    """The files that are written last. The caller gets the summary in any case, and what failed in it."""
+    for name, write in (
+        ("report.html", partial(write_report, summary=summary, journal=journal)),
+        ("summary.json", partial(write_whole, text=json.dumps(summary, indent=2) + "\n")),
+    ):
+        try:
+            write(folder / name)
+        except OSError as error:
+            failures[name] = error.strerror or str(error)
+
+
+def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:
     """The detector that the settings name: a package of ours or a foreign graph."""
     path = Path(settings.package)
     if settings.package == DetectorSettings().package and not path.exists():
@@ -154,15 +185,15 @@ def open_detector(settings: DetectorSettings) -> Detect:
         )
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
-    detector = Detector(open_engine(path, precision="fastest"), spec)
-    return lambda frames: detector([frame.image for frame in frames])
+    detector = Detector(open_network(path), spec)
+    return lambda frames: detector([frame.shown for frame in frames])
 
 
-def open_pool(settings: EmbedderSettings) -> StreamingReid:
+def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> StreamingReid:
     """Slots of the embedder that the settings name; one that embeds single frames gets their mean."""
     path = Path(settings.package)
     kind = adopt(path).kind if is_foreign(path) else read_manifest(path).kind
-    engine = open_engine(path, precision="fastest")
+    engine = open_network(path)
     if kind is Kind.GRL_STREAM:
         return StreamingReid(engine, settings.slots)
     if kind is Kind.FRAME_EMBEDDER:
@@ -195,24 +226,14 @@ def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
     return names
 
 
-def _network(settings: EmbedderSettings) -> str:
+def network_of(settings: EmbedderSettings) -> tuple[str, str]:
+    """Name and weights' hash of an embedder: embeddings of equal ones can be compared, in whatever precision."""
     path = Path(settings.package)
-    return path.stem if is_foreign(path) else read_manifest(path).network
-
-
-def _make_folder(path: Path) -> Path:
-    with _writing(path):
-        (path / "tracks").mkdir(parents=True, exist_ok=True)
-        (path / "events.jsonl").touch()
-    return path
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+    if not is_foreign(path):
+        manifest = read_manifest(path)
+        return manifest.network, manifest.source_sha256
+    weights = path.with_suffix(".bin") if path.suffix == ".xml" else path
+    return path.stem, sha256(weights)
 
 
 def _status(

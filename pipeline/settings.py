@@ -22,6 +22,7 @@ from pipeline.errors import SettingsError
 from pipeline.identify import IdentifySettings, Site
 from pipeline.identify import Mapping as Similarity
 from pipeline.tracklets import TrackletSettings
+from pipeline.zones import Polygon, is_polygons
 
 MODELS = Path(__file__).parent.parent / "models"
 
@@ -34,6 +35,9 @@ class CameraSettings:
     name: str | None = None
     max_rate: float | None = None
     """Frames per second that are looked at, at most."""
+    ignore: tuple[Polygon, ...] = ()
+    """Zones in which nobody is looked for: lists of corners [x, y] in shares of width and height, from 0 to 1.
+    Who stands in one, judged by the middle of the box's lower edge, does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +149,17 @@ def _section(kind: type[Section], raw: object, where: str) -> Section:
 
 def _typed(value: object, kind: object, where: str) -> object:
     """The value as the field wants it: whole numbers may stand for broken ones, and lists for tuples."""
-    if isinstance(value, list):
-        value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+    value = _frozen(value)
     if kind in (float, float | None) and _is_whole(value):
         value = float(value)  # type: ignore[arg-type]
     wanted, fits = _ACCEPTED[kind]
     if not fits(value):
         raise SettingsError(f"{where} must be {wanted}, not {value!r}")
     return value
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _is_whole(value: object, least: int = 0) -> bool:
@@ -180,6 +187,10 @@ _ACCEPTED: dict[object, tuple[str, Callable[[object], bool]]] = {
     tuple[int, ...]: (
         "a list of whole numbers",
         lambda value: isinstance(value, tuple) and bool(value) and all(map(_is_whole, value)),
+    ),
+    tuple[Polygon, ...]: (
+        "a list of polygons, each of at least three corners [x, y] between 0 and 1",
+        is_polygons,
     ),
     Pairs: (
         "a list of pairs of cameras",

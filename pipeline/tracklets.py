@@ -4,6 +4,7 @@ The network costs far more than looking: so every tracked person is looked at in
 show something new are embedded, the best first, within a budget a tick. A person who has none yet comes first.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,11 +15,19 @@ from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
 from pipeline.frames import FloatArray, Frame, Image, IntArray, TrackletUpdate, Tracks
+from pipeline.pixels import Pixels
+from pipeline.quality import quality, sharpness
 
 Seen: TypeAlias = tuple[Frame, Tracks]
 Rows: TypeAlias = NDArray[Any]
 """A structured array."""
 
+_BLURRED = 0.25
+"""What a wholly blurred crop is worth beside a sharp one: it is taken after four times the spacing only."""
+_log = logging.getLogger(__name__)
+
+_SILENCE = 1.0
+"""Seconds that one tick can add to a camera's silence, at most: another camera's clock may leap."""
 _CAMERA_STRIDE = 1 << 40
 """Local ids are below this, so that camera and id make one sortable number."""
 
@@ -87,23 +96,35 @@ class Tracklets:
         self._looks = np.zeros((pool.counts.capacity, pool.embedding_size), np.float32)
         """The latest embedding of each slot."""
         self._embedded = self._refused = 0
+        self._times = np.full(len(self._cameras), -np.inf)
+        """The latest capture time of each camera…"""
+        self._heard = np.zeros(len(self._cameras))
+        """…and when it came, by `_elapsed`."""
+        self._elapsed, self._now = 0.0, np.inf
 
     @property
     def counts(self) -> TrackletCounts:
         return TrackletCounts(int((self._rows["slot"] >= 0).sum()), self._embedded, self._refused)
 
     def update(
-        self, seen: Sequence[Seen], now: float
+        self, seen: Sequence[Seen], now: float, budget: int | None = None
     ) -> tuple[list[TrackletUpdate], list[tuple[str, int]]]:
-        """One tick: what was learned of whom, and the tracklets that ended (camera, local id)."""
+        """One tick: what was learned of whom, and the tracklets that ended (camera, local id).
+
+        `budget`: fewer crops than the settings allow.
+        """
+        self._elapsed += min(max(now - self._now, 0.0), _SILENCE)
+        self._now = now if np.isinf(self._now) else max(now, self._now)
         for frame, tracks in seen:
+            self._hear(frame)
             self._note(self._keys(frame, tracks), frame.time)
-        self._embed(seen)
-        return self._tell(), self._end(now)
+        most = self._settings.budget
+        self._embed(seen, most if budget is None else min(budget, most))
+        return self._tell(), self._end_unseen()
 
     def end_all(self) -> list[tuple[str, int]]:
         """Close everything: the run is over."""
-        return self._end(np.inf)
+        return self._end(np.ones(len(self._rows), np.bool_))
 
     # ---- who is there ---------------------------------------------------------------------------
 
@@ -119,8 +140,28 @@ class Tracklets:
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
         self._rows["seen"][np.searchsorted(self._rows["key"], keys)] = time
 
-    def _end(self, now: float) -> list[tuple[str, int]]:
-        over = now - self._rows["seen"] > self._settings.end_after
+    def _hear(self, frame: Frame) -> None:
+        """Note a camera's time. One that goes back takes its tracklets along, or they would wait for it."""
+        camera = self._index[frame.camera]
+        back = self._times[camera] - frame.time
+        if back > 0:
+            _log.warning(
+                "the clock of %s went back by %.1f s: its people are followed on",
+                frame.camera,
+                back,
+            )
+            rows = self._rows["key"] // _CAMERA_STRIDE == camera
+            for name in ("since", "seen", "embedded", "told"):
+                self._rows[name][rows] -= back
+        self._times[camera], self._heard[camera] = frame.time, self._elapsed
+
+    def _end_unseen(self) -> list[tuple[str, int]]:
+        """By the clock of the tracklet's own camera, which runs on while that is silent."""
+        now = self._times + (self._elapsed - self._heard)
+        unseen = now[self._rows["key"] // _CAMERA_STRIDE] - self._rows["seen"]
+        return self._end(unseen > self._settings.end_after)
+
+    def _end(self, over: NDArray[np.bool_]) -> list[tuple[str, int]]:
         if not over.any():
             return []
         gone = self._rows[over]
@@ -134,15 +175,15 @@ class Tracklets:
 
     # ---- what is worth embedding ------------------------------------------------------------------
 
-    def _embed(self, seen: Sequence[Seen]) -> None:
-        ready = self._choose(seen)
+    def _embed(self, seen: Sequence[Seen], budget: int) -> None:
+        ready = self._choose(seen)[:budget]
         if not len(ready):
             return
         places = ready["row"]
         self._open_slots(places)
         for n, candidate in enumerate(ready):
             frame = seen[candidate["frame"]][0]
-            self._cut(frame.image, candidate["box"], self._crops[n])
+            self._cut(frame.pixels, candidate["box"], self._crops[n])
         slots = self._rows["slot"][places]
         embeddings = self._pool.step(slots, self._crops[: len(ready)])
         self._embedded += len(ready)
@@ -190,11 +231,15 @@ class Tracklets:
             candidates["height"] >= settings.least_height
         )
         candidates, rows = candidates[due & good], rows[due & good]
+        sharp = _BLURRED + (1 - _BLURRED) * self._sharpness(seen, candidates)
+        candidates["quality"] *= sharp
+        due = (candidates["time"] - rows["embedded"]) * sharp >= spacing[due & good]
+        candidates, rows = candidates[due], rows[due]
         waited = candidates["time"] - np.maximum(rows["embedded"], rows["since"])
         known = np.minimum(rows["crops"], settings.well_known)  # or old ones starve among young
         worth = candidates["quality"] * (settings.spacing + waited) / (1.0 + known)
         order = np.lexsort((-worth, np.isfinite(rows["embedded"])))
-        best: Rows = self._seated(candidates[order])[: settings.budget]
+        best: Rows = self._seated(candidates[order])
         return best
 
     def _seated(self, candidates: Rows) -> Rows:
@@ -212,7 +257,7 @@ class Tracklets:
         candidates = np.zeros(len(tracks), _CANDIDATE)
         candidates["frame"], candidates["time"] = index, frame.time
         candidates["row"] = np.searchsorted(self._rows["key"], self._keys(frame, tracks))
-        height, width = frame.image.shape[:2]
+        width, height = frame.pixels.size
         boxes = np.clip(tracks.boxes, 0, np.array([width, height] * 2, np.float32))
         candidates["box"], candidates["height"] = boxes, boxes[:, 3] - boxes[:, 1]
         candidates["quality"] = quality(
@@ -220,14 +265,22 @@ class Tracklets:
         )
         return candidates
 
+    @staticmethod
+    def _sharpness(seen: Sequence[Seen], candidates: Rows) -> FloatArray:
+        """(N,) of those that are due, a camera at a time: looking costs more than all else here."""
+        sharp = np.zeros(len(candidates), np.float32)
+        for index in np.unique(candidates["frame"]).tolist():
+            here = candidates["frame"] == index
+            sharp[here] = sharpness(seen[index][0].pixels.luma(), candidates["box"][here])
+        return sharp
+
     def _open_slots(self, places: IntArray) -> None:
         for place in places[self._rows["slot"][places] < 0].tolist():
             self._rows["slot"][place] = self._pool.open()
 
     @staticmethod
-    def _cut(image: Image, box: FloatArray, into: Image) -> None:
-        (left, top), (right, bottom) = box[:2].astype(int), np.ceil(box[2:]).astype(int)
-        part = image[top:bottom, left:right]
+    def _cut(pixels: Pixels, box: FloatArray, into: Image) -> None:
+        part = pixels.part(*box[:2].astype(int).tolist(), *np.ceil(box[2:]).astype(int).tolist())
         shrinks = part.shape[0] > into.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         cv2.resize(part, (into.shape[1], into.shape[0]), dst=into, interpolation=how)
@@ -243,28 +296,3 @@ _CANDIDATE = np.dtype(
         ("box", np.float32, 4),
     ]
 )
-
-
-def quality(
-    boxes: FloatArray, scores: FloatArray, size: tuple[int, int], full_height: float
-) -> FloatArray:
-    """(N,) 0…1: how well each of the people (N, 4) in a picture of (width, height) can be seen.
-
-    Large, surely detected, not cut by the border, of a person's shape, and not behind somebody: of two that
-    overlap, the one whose feet are lower is in front.
-    """
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    large = np.clip(height / max(full_height, 1.0), 0, 1)
-    upright = np.clip(height / np.maximum(width, 1) - 0.8, 0, 1)
-    whole = np.clip(6 * width / np.maximum(height, 1), 0, 1)  # a sliver is most likely cut
-    edge = np.array([0, 0, size[0], size[1]], np.float32)
-    inside = np.where((np.abs(boxes - edge) < 2).any(axis=1), 0.6, 1.0)
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2) / np.maximum(width * height, 1)[:, None]
-    in_front = boxes[None, :, 3] > boxes[:, None, 3]
-    hidden = np.where(in_front, shared, 0).max(axis=1, initial=0)
-    value: FloatArray = (scores * large * upright * whole * inside * (1 - hidden)).astype(
-        np.float32
-    )
-    return value

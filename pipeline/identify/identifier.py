@@ -64,15 +64,16 @@ class Identifier:
         A tracklet in view wants an update every half second or so, with the embedding that it had if
         there is no better one: that nobody is in two places is judged by the times of updates.
         """
-        gallery = self._gallery_for(updates)
+        gallery, forgotten = self._gallery_for(updates), self._forget_asked(now)
         if gallery is None:
-            return []
-        self._forget_asked(gallery)
+            return forgotten
+        if not math.isfinite(self._now):
+            _from_the_future(gallery, now)
         written = gallery.write(updates)
         past = gallery.end(ended)
         due, unseated = self._due(gallery, written, past)
         changed, events = self._judge(gallery, due, unseated) if len(due) else (due, [])
-        events += _departures(gallery, past)
+        events = forgotten + events + _departures(gallery, past)
         self._save(gallery, np.unique(np.concatenate([written, past, changed])))
         self._tidy(gallery, past, changed, now)
         self.counts.refused = gallery.refused
@@ -115,13 +116,16 @@ class Identifier:
                 self._store.adopt(size)
         return self._gallery
 
-    def _forget_asked(self, gallery: Gallery) -> None:
-        """Do what another process asked for by way of the store."""
+    def _forget_asked(self, now: float) -> Events:
+        """Do what another process asked for by way of the store, and tell everybody."""
         asked = self._store.forgotten() if self._store else None
-        if asked and self._store:
-            rows = gallery.members(asked)
-            self._store.delete(gallery.table["serial"][rows])
-            gallery.remove(rows)
+        if not asked or not self._store:
+            return []
+        if self._gallery is not None:
+            rows = self._gallery.members(asked)
+            self._store.delete(self._gallery.table["serial"][rows])
+            self._gallery.remove(rows)
+        return [IdentityEvent(EventKind.FORGOTTEN, n, "", 0, now, 0.0) for n in sorted(asked)]
 
     def _due(
         self, gallery: Gallery, written: IntArray, past: IntArray
@@ -219,7 +223,7 @@ class Identifier:
             for number in np.intersect1d(touched[touched > 0], full)
         ]
         # A clock that leaps must not make everybody old at once. The first tick of a run is no leap.
-        leap = math.isfinite(self._now) and abs(now - self._now) > _LEAP
+        leap = math.isfinite(self._now) and now - self._now > _LEAP
         if leap:
             _log.warning("the clock leapt by %.0f s: nobody is forgotten for that", now - self._now)
         self._now = now
@@ -236,6 +240,25 @@ class Identifier:
             if self._store:
                 self._store.delete(table["serial"][rows])
             gallery.remove(rows)
+
+
+def _from_the_future(gallery: Gallery, now: float) -> None:
+    """Tracklets of an earlier run that ended later than now: the clock was set back since.
+
+    They are taken to have ended just now, or nobody of that time could be anybody who comes now.
+    """
+    table = gallery.table
+    ahead = np.flatnonzero(table["last"] > now)
+    if not len(ahead):
+        return
+    excess = table["last"][ahead] - now
+    _log.warning(
+        "the clock was set back by %.0f s or more since the last run: %d tracklets count as just seen",
+        excess.max(),
+        len(ahead),
+    )
+    for name in ("first", "last", "since"):
+        table[name][ahead] -= excess
 
 
 def _event(

@@ -34,6 +34,7 @@ class Person:
     tracklets: int
     """Tracklets kept of it, which is at most the settings' `rows_per_identity` once they ended."""
     live: bool
+    last_camera: str
 
 
 def find(gallery: Gallery, embedding: FloatArray, k: int, mapping: Mapping) -> list[Match]:
@@ -72,6 +73,7 @@ def people(gallery: Gallery) -> list[Person]:
                 cameras=tuple(sorted(gallery.cameras[i] for i in np.unique(some["camera"]))),
                 tracklets=len(some),
                 live=bool(some["live"].any()),
+                last_camera=gallery.cameras[some["camera"][some["last"].argmax()]],
             )
         )
     return answer

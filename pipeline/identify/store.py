@@ -17,17 +17,19 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, StoreInUse
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.gallery import ROW
 
 _log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7468726C  # "thrl", in the file's header
-_SCHEMA = 1
+_SCHEMA = 2
 _BLOCK = 256
 _TABLES = """
-CREATE TABLE network (name TEXT NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE network (
+    name TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL DEFAULT ''
+);
 CREATE TABLE numbers (next_identity INTEGER NOT NULL);
 CREATE TABLE tracklets (
     serial INTEGER PRIMARY KEY, identity INTEGER NOT NULL, camera TEXT NOT NULL,
@@ -52,6 +54,8 @@ class GalleryStore:
 
     `owner=True` is the live run: one at a time, with a writer thread. Otherwise it is a visit, by
     `list`, `find` or `forget`, which may happen beside a live run: that run forgets within a second.
+
+    `digest` tells apart networks of one name: the hash of the weights. None is any.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class GalleryStore:
         network: str | None = None,
         size: int | None = None,
         *,
+        digest: str | None = None,
         owner: bool = True,
         interval: float = 0.5,
     ) -> None:
@@ -69,7 +74,7 @@ class GalleryStore:
         self.size = size
         """Values per embedding; None in a new file, until `adopt`."""
         self.next_identity = 1
-        self._network = network
+        self._network, self._digest = network, digest
         self._disk = threading.RLock()  # the connection; taken before the next one, if both are
         self._lock = threading.Lock()  # what is waiting for the disk: never held while that works
         self._changes: dict[int, _Record | None] = {}
@@ -94,6 +99,12 @@ class GalleryStore:
                 target=self._write_behind, args=(interval,), name="identity-store", daemon=True
             )
             self._writer.start()
+
+    @property
+    def unsaved(self) -> int:
+        """Tracklets of which something is not on disk yet; after `close`, what the disk would not take."""
+        with self._lock:
+            return len(self._changes)
 
     def load(self) -> tuple[NDArray[np.void], FloatArray, list[str]]:
         """All tracklets: table (R,) of ROW, embeddings (R, E), and the cameras that the table indexes."""
@@ -219,8 +230,8 @@ class GalleryStore:
             _drop(changes, identities)
         if self.size is not None:
             self._db.execute(
-                "INSERT INTO network SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM network)",
-                (self._network or "", self.size),
+                "INSERT INTO network SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM network)",
+                (self._network or "", self.size, self._digest or ""),
             )
         gone = [(serial,) for serial, record in changes.items() if record is None]
         self._db.executemany("DELETE FROM tracklets WHERE serial = ?", gone)
@@ -276,6 +287,11 @@ class GalleryStore:
                 f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA};"
                 f"{_TABLES} COMMIT;"
             )
+        elif schema < 2:
+            db.executescript(
+                "BEGIN; ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';"
+                f" PRAGMA user_version = {_SCHEMA}; COMMIT;"
+            )
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StoreError(
@@ -287,17 +303,26 @@ class GalleryStore:
                 db.execute("DELETE FROM forgotten")
 
     def _check_network(self, db: sqlite3.Connection) -> None:
-        found = db.execute("SELECT name, size FROM network").fetchone()
+        """Embeddings of other weights cannot be compared, even if the networks share name and size."""
+        found = db.execute("SELECT name, size, digest FROM network").fetchone()
         if found is None:
             return
-        name, size = found
-        wanted = (self._network or name, self.size or size)
-        if wanted != (name, size):
+        name, size, digest = found
+        wanted = (self._network or name, self.size or size, self._digest or digest)
+        if wanted[:2] != (name, size):
             raise StoreError(
                 f"{self.path} holds embeddings of the network '{name}' with {size} values, which "
                 f"cannot be compared with those of '{wanted[0]}' with {wanted[1]}: choose another file"
             )
+        if digest and wanted[2] != digest:
+            raise StoreError(
+                f"{self.path} holds embeddings of other weights of '{name}' ({digest[:12]}, not "
+                f"{wanted[2][:12]}), which cannot be compared: choose another file, or those weights"
+            )
         self.size = size
+        if self._guard and wanted[2] != digest:  # a file of before weights were noted
+            with db:
+                db.execute("UPDATE network SET digest = ?", (wanted[2],))
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -317,7 +342,7 @@ class GalleryStore:
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._release()
-            raise StoreError(f"{self.path} is in use by another live run") from None
+            raise StoreInUse(f"{self.path} is in use by another live run") from None
         except OSError as error:
             raise StoreError(f"{self.path} cannot be opened: {error}") from None
 

@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.frames import Image
+from pipeline.pixels import Image, Pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture of a feed, not yet turned into an array."""
+    """One picture of a feed, which costs nothing until it is wanted."""
 
     pts: float | None
     """Seconds on the feed's own clock, where it has one."""
-    render: Callable[[], Image]
-    """Makes (H, W, 3) uint8 BGR, the caller's own; call at most once, before the next picture."""
+    render: Callable[[], Image | Pixels]
+    """Makes what a frame shows, the caller's own; call at most once, before the next picture."""
     lost: int = 0
     """Pictures right before this one that the feed had to leave out: skipped or damaged."""
 

@@ -7,7 +7,7 @@ from random import Random
 from threading import Event, Lock, Thread
 
 from pipeline.errors import FeedError
-from pipeline.frames import Frame, Image
+from pipeline.frames import Frame
 from pipeline.ingest.addresses import Address
 from pipeline.ingest.feed import Feed, Picture
 from pipeline.ingest.health import CameraHealth, CameraState, RateMeter
@@ -15,6 +15,7 @@ from pipeline.ingest.mailbox import Mailbox
 from pipeline.ingest.options import IngestOptions
 from pipeline.ingest.pace import RateLimit, StartLine, sleep_until
 from pipeline.ingest.timeline import Clock, FileTimeline, LiveTimeline
+from pipeline.pixels import Image, Pixels, as_pixels
 
 _TOO_LATE = 0.5
 """Seconds by which a film in real time may fall behind before frames are left out to catch up."""
@@ -183,20 +184,20 @@ class CameraReader:
             self._connected()
         if not feed.finite:
             time = self._live_times.time(picture.pts)
-            image = picture.render() if self._limit.admits(time) else None
+            shown = picture.render() if self._limit.admits(time) else None
         else:
-            time, image = self._run_film(picture, feed.interval)
-        if image is None or self._stop.is_set():
+            time, shown = self._run_film(picture, feed.interval)
+        if shown is None or self._stop.is_set():
             return
         with self._lock:
             self._state = CameraState.LIVE
             self._frames += 1
             self._rate.add(self._clock.now())
-            self._resolution = (image.shape[1], image.shape[0])
-        self.mailbox.put(Frame(self.camera, index, time, image))
+            self._resolution = as_pixels(shown).size
+        self.mailbox.put(Frame(self.camera, index, time, shown))
 
-    def _run_film(self, picture: Picture, interval: float) -> tuple[float, Image | None]:
-        """Capture time and image of a file's picture, when its time has come; no image: not wanted."""
+    def _run_film(self, picture: Picture, interval: float) -> tuple[float, Image | Pixels | None]:
+        """Capture time and pixels of a file's picture, when its time has come; none: not wanted."""
         offset = self._file_times.offset(picture.pts, interval)
         if not self._limit.admits(offset):
             return 0.0, None
@@ -209,13 +210,13 @@ class CameraReader:
                 with self._lock:
                     self._drops += 1
                 return 0.0, None
-        image = picture.render()  # before its time, so that it is there in time
+        shown = picture.render()  # before its time, so that it is there in time
         if self._started is None:
             self._start_line.arrive()
             self._started = self._start_line.wait()
         origin, start = self._started
         in_time = sleep_until(origin + offset, self._clock, self._stop)
-        return start + offset, image if in_time else None
+        return start + offset, shown if in_time else None
 
     def _connected(self) -> None:
         self._live_since = self._clock.now()

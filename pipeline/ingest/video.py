@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from functools import partial
 
 import av
-import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from pipeline.errors import FeedError
-from pipeline.frames import Image
 from pipeline.ingest.addresses import Address
+from pipeline.ingest.decoded import Converters, DecodedPixels
 from pipeline.ingest.feed import Picture
 from pipeline.ingest.options import IngestOptions
 from pipeline.ingest.packets import PacketReader, Promise
@@ -32,7 +30,7 @@ class VideoFeed:
     ) -> None:
         self._address, self._options = address, options
         self._packets = PacketReader(address, options, hardware, f"{name} connection")
-        self._converter = VideoReformatter()
+        self._converters = Converters()
         self._promise: Promise | None = None
         self._read = 0
         self._length = 0.0
@@ -76,7 +74,7 @@ class VideoFeed:
             for frame in whole:
                 if frame.time is not None:
                     self._length = max(self._length, frame.time + self.interval)
-                yield Picture(frame.time, partial(self._convert, frame), lost)
+                yield Picture(frame.time, partial(DecodedPixels, frame, self._converters), lost)
                 lost = 0
         if complaint := self._complaint():
             raise FeedError(complaint)
@@ -90,11 +88,6 @@ class VideoFeed:
             return list(packet.decode())
         except av.FFmpegError:
             return None
-
-    def _convert(self, frame: VideoFrame) -> Image:
-        # One thread: with many cameras the cores are busy anyway.
-        converted = self._converter.reformat(frame, format="bgr24", threads=1)
-        return np.asarray(converted.to_ndarray(), np.uint8)
 
     def _complaint(self) -> str | None:
         """What is wrong with a film that has come to its end."""

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.frames import IdentityEvent
+from pipeline.frames import EventKind, IdentityEvent
+from pipeline.publish.erase import erase_events
+from pipeline.publish.lines import Lines
 from pipeline.publish.sink import Sighting
 
 
 class EventLog:
-    """Appends to one file."""
+    """Appends to one file. Somebody who is forgotten is erased from it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w")
+        self._file = Lines(path)
         self.count = 0
 
     def sighting(self, sighting: Sighting) -> None:
@@ -22,6 +24,8 @@ class EventLog:
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
+            if event.kind is EventKind.FORGOTTEN:
+                self._erase(event.identity)
             known = asdict(event)
             if not math.isfinite(event.score):  # beyond all doubt; JSON has no word for it
                 known["score"] = None
@@ -35,3 +39,8 @@ class EventLog:
 
     def close(self) -> None:
         self._file.close()
+
+    def _erase(self, identity: int) -> None:
+        self._file.close()
+        erase_events(self._file.path, identity)
+        self._file = Lines(self._file.path, anew=False)

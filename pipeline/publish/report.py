@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from pipeline.folder import write_whole
 from pipeline.frames import EventKind, IdentityEvent
 from pipeline.publish.sink import Sighting
 from pipeline.publish.video import colour_of
@@ -16,7 +17,6 @@ _GAP = 2.0
 _WIDTH, _ROW, _LEFT = 900, 22, 60
 _MOST_ROWS = 200
 _MOST_TRACKLETS = 20_000
-"""A report of weeks is one of their last part."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,9 @@ class _Stay:
 class Journal:
     """Remembers stays: which identity was in front of which camera from when to when."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_TRACKLETS) -> None:
+        """`most` tracklets: a report of weeks is one of their last part."""
+        self._most = most
         self._stays: dict[tuple[str, int], list[_Stay]] = defaultdict(list)
         self._names: dict[tuple[str, int], int] = {}
         self._events: Counter[str] = Counter()
@@ -50,17 +52,24 @@ class Journal:
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
             self._events[str(event.kind)] += 1
-            if event.kind is not EventKind.LEFT:
+            if event.kind is EventKind.FORGOTTEN:
+                self._erase(event.identity)
+            elif event.kind is not EventKind.LEFT:
                 self._names[event.camera, event.local_id] = event.identity
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
         for key in tracklets:
             if key not in self._names:
                 self._stays.pop(key, None)
-        while len(self._stays) > _MOST_TRACKLETS:
+        while len(self._stays) > self._most:
             oldest = next(iter(self._stays))
             del self._stays[oldest]
             self._names.pop(oldest, None)
+
+    def _erase(self, identity: int) -> None:
+        for key in [key for key, name in self._names.items() if name == identity]:
+            del self._names[key]
+            self._stays.pop(key, None)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -104,7 +113,7 @@ def write_report(path: Path, summary: Mapping[str, object], journal: Journal) ->
         cameras=_camera_table(cameras),
         journeys=_journey_table(journal.journeys(), list(cameras)),
     )
-    path.write_text(page)
+    write_whole(path, page)
 
 
 def _timeline(
@@ -118,6 +127,7 @@ def _timeline(
     for row, (identity, stays) in enumerate(shown):
         top = row * _ROW
         blue, green, red = colour_of(identity)
+        parts.append(f'\n<g id="person-{identity}">')  # a line each: `erase` takes it out
         parts.append(f'<text x="{_LEFT - 8}" y="{top + 15}" text-anchor="end">{identity}</text>')
         parts.append(
             f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{top + _ROW}" y2="{top + _ROW}" stroke="#eee"/>'
@@ -133,6 +143,7 @@ def _timeline(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(lane - 1, 2):.1f}" '
                 f'fill="rgb({red},{green},{blue})"><title>{html.escape(title)}</title></rect>'
             )
+        parts.append("</g>\n")
     height = len(shown) * _ROW + 20
     for tick in range(6):
         x = _LEFT + tick / 5 * (_WIDTH - _LEFT)

@@ -1,88 +1,243 @@
 """Tracks as MOT text with global identities, one file a camera.
 
-A row is written when its tracklet's identity is known, so that the first second of a person carries the same
-number as the rest. Until then rows wait, a bounded number of them a tracklet.
+The file of a camera is always as right as is known by now: its last frames stay in memory, and when a tracklet
+gets its identity, or a correction gives it another one, the end of the file is written anew from where that
+tracklet began. So the first second of a person carries the same number as the rest. Frames in which somebody was
+overlooked for a moment are filled in between, with confidence 0.
 """
 
-from collections import defaultdict, deque
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
-from pipeline.frames import IdentityEvent
+from pipeline.frames import EventKind, IdentityEvent
+from pipeline.publish.erase import erase_rows
+from pipeline.publish.lines import Lines
 from pipeline.publish.sink import Sighting
 
 Key: TypeAlias = tuple[str, int]
-_MOST_WAITING = 1000
-"""Frames of a camera for which rows can wait."""
+Box: TypeAlias = list[float]
+_REACH = 1000
+_MOST_ROWS = 20_000
+"""Rows of a camera that stay in memory, however few frames that is."""
+_FLUSH = 25
+"""Frames of a camera after which its file is brought up to date: what kill -9 can cost."""
+_OVERLOOKED = 1.0
+"""Seconds out of sight that are filled in between."""
 
 
 class TrackFiles:
     """`tracks/<camera>.txt`: frame from 1, identity, left, top, width, height, score, -1, -1, -1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reach: int = _REACH) -> None:
+        """`reach`: the last frames of a camera whose rows may still get an identity, or another one."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._files: dict[str, TextIO] = {}
-        self._waiting: dict[Key, deque[tuple[int, str]]] = defaultdict(deque)
-        self._taken: dict[str, dict[int, set[int]]] = defaultdict(dict)
-        """Identities that each recent frame of a camera has a row of: nobody is in one picture twice."""
-        self.unnamed = 0
+        self._folder, self._reach = folder, reach
+        self._cameras: dict[str, _Camera] = {}
+
+    @property
+    def unnamed(self) -> int:
         """Rows left out: nobody could say who it was, or that somebody is in the picture already."""
+        return sum(camera.unnamed for camera in self._cameras.values())
 
     def sighting(self, sighting: Sighting) -> None:
-        camera, tracks = sighting.frame.camera, sighting.tracks
-        self._file(camera)  # a camera that saw nobody leaves an empty file, not none
-        number = sighting.frame.index + 1
-        recent = self._taken[camera]
-        recent[number] = set()
-        if len(recent) > _MOST_WAITING:
-            del recent[next(iter(recent))]
-        sizes = tracks.boxes[:, 2:] - tracks.boxes[:, :2]
-        for local, identity, box, size, score in zip(
+        tracks, frame = sighting.tracks, sighting.frame
+        camera = self._camera(frame.camera)  # one that saw nobody leaves an empty file, not none
+        camera.see(
+            _Frame(frame.index + 1, frame.time),
             tracks.ids.tolist(),
             sighting.identities.tolist(),
             tracks.boxes.tolist(),
-            sizes.tolist(),
             tracks.scores.tolist(),
-            strict=True,
-        ):
-            rest = f"{box[0]:.1f},{box[1]:.1f},{size[0]:.1f},{size[1]:.1f},{score:.3f},-1,-1,-1\n"
-            if identity:
-                self._release((camera, local), identity)
-                self._write(camera, number, identity, rest)
-            else:
-                waiting = self._waiting[camera, local]
-                waiting.append((number, rest))
-                if waiting[0][0] not in recent:
-                    waiting.popleft()
-                    self.unnamed += 1
+        )
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         for event in events:
-            self._release((event.camera, event.local_id), event.identity)
+            if event.kind is EventKind.FORGOTTEN:
+                for camera in self._cameras.values():
+                    camera.forget(event.identity)
+            else:
+                self._camera(event.camera).name(event.local_id, event.identity)
 
     def ended(self, tracklets: Sequence[Key]) -> None:
-        for key in tracklets:
-            self.unnamed += len(self._waiting.pop(key, ()))
+        for name, local in tracklets:
+            self._camera(name).end(local)
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        for camera in self._cameras.values():
+            camera.close()
 
-    def _release(self, key: Key, identity: int) -> None:
-        for number, rest in self._waiting.pop(key, ()):
-            self._write(key[0], number, identity, rest)
+    def _camera(self, name: str) -> "_Camera":
+        if name not in self._cameras:
+            self._cameras[name] = _Camera(Lines(self._folder / f"{name}.txt"), self._reach)
+        return self._cameras[name]
 
-    def _write(self, camera: str, number: int, identity: int, rest: str) -> None:
-        taken = self._taken[camera].get(number)
-        if taken is None or identity in taken:
-            self.unnamed += 1
-            return
-        taken.add(identity)
-        self._file(camera).write(f"{number},{identity},{rest}")
 
-    def _file(self, camera: str) -> TextIO:
-        if camera not in self._files:
-            self._files[camera] = (self._folder / f"{camera}.txt").open("w")
-        return self._files[camera]
+@dataclass(slots=True)
+class _Frame:
+    """Rows of one frame by local id, without their identities."""
+
+    number: int
+    time: float
+    rows: dict[int, str] = field(default_factory=dict)
+    filled: dict[int, str] = field(default_factory=dict)
+    """Rows of those who were overlooked in it."""
+    offset: int = -1
+    """Where in the file it begins, if it is there."""
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.filled)
+
+
+@dataclass(slots=True)
+class _Tracklet:
+    first: int
+    """The frame in which it began."""
+    last: int
+    time: float
+    box: Box
+    identity: int = 0
+    over: bool = False
+
+
+class _Camera:
+    def __init__(self, file: Lines, reach: int) -> None:
+        self.unnamed = 0
+        self._file, self._reach = file, reach
+        self._frames: dict[int, _Frame] = {}
+        """The last ones, in their order."""
+        self._tracklets: dict[int, _Tracklet] = {}
+        """Those in `_frames`, and those that are not over."""
+        self._rows = self._unwritten = 0
+        self._stale: float = math.inf
+        """From this frame on the file is not as it should be."""
+
+    def see(
+        self,
+        frame: _Frame,
+        ids: list[int],
+        identities: list[int],
+        boxes: list[Box],
+        scores: list[float],
+    ) -> None:
+        number, time = frame.number, frame.time
+        self._frames[number] = frame
+        self._stale = min(self._stale, number)
+        for local, identity, box, score in zip(ids, identities, boxes, scores, strict=True):
+            frame.rows[local] = _text(box, score)
+            known = self._tracklets.setdefault(local, _Tracklet(number, number, time, box))
+            if identity:
+                self.name(local, identity)
+            if known.last < number and time - known.time <= _OVERLOOKED:
+                self._fill(local, known, frame, box)
+            known.last, known.time, known.box = number, time, box
+        self._rows += len(frame.rows)
+        while len(self._frames) > self._reach or (
+            self._rows > _MOST_ROWS and len(self._frames) > 1
+        ):
+            self._settle()
+        self._unwritten += 1
+        if self._unwritten >= _FLUSH:
+            self._write()
+
+    def name(self, local: int, identity: int) -> None:
+        known = self._tracklets.get(local)
+        if known is not None and known.identity != identity:
+            known.identity = identity
+            self._stale = min(self._stale, known.first)
+
+    def end(self, local: int) -> None:
+        known = self._tracklets.get(local)
+        if known is not None:
+            known.over = True
+            if known.last not in self._frames:
+                del self._tracklets[local]
+
+    def forget(self, identity: int) -> None:
+        gone = {local for local, known in self._tracklets.items() if known.identity == identity}
+        for frame in self._frames.values():
+            before = len(frame)
+            for local in gone:
+                frame.rows.pop(local, None)
+                frame.filled.pop(local, None)
+            self._rows -= before - len(frame)
+        for local in gone:
+            del self._tracklets[local]
+        self._stale = next(iter(self._frames), math.inf)
+        self._cut()
+        self._file.close()
+        erase_rows(self._file.path, identity)
+        self._file = Lines(self._file.path, anew=False)
+        for frame in self._frames.values():
+            frame.offset = -1
+
+    def close(self) -> None:
+        self._write()
+        while self._frames:
+            self._settle()
+        self._file.close()
+
+    def _fill(self, local: int, known: _Tracklet, now: _Frame, box: Box) -> None:
+        """Rows for the frames between the last look and this one, on a straight line."""
+        for frame in reversed(self._frames.values()):
+            if frame.number <= known.last:
+                break
+            if frame is now:
+                continue
+            share = (frame.time - known.time) / max(now.time - known.time, 1e-9)
+            between = [a + share * (b - a) for a, b in zip(known.box, box, strict=True)]
+            frame.filled[local] = _text(between, 0.0)
+            self._rows += 1
+            self._stale = min(self._stale, frame.number)
+
+    def _settle(self) -> None:
+        """Let the oldest frame go: from now on it stays as it is."""
+        number = next(iter(self._frames))
+        if number >= self._stale:
+            self._write()
+        frame = self._frames.pop(number)
+        self._rows -= len(frame)
+        named = {self._tracklets[local].identity for local in frame.rows} - {0}
+        self.unnamed += len(frame.rows) - len(named)
+        for local in frame.rows:
+            known = self._tracklets[local]
+            known.first = max(known.first, number + 1)
+            if known.over and known.last == number:
+                del self._tracklets[local]
+
+    def _write(self) -> None:
+        """Bring the file up to date, from the first frame on that is not."""
+        self._cut()
+        place = self._file.size
+        for frame in self._frames.values():
+            if frame.number >= self._stale:
+                frame.offset = place
+                for line in self._lines(frame):
+                    self._file.write(line)
+                    place += len(line)
+        self._file.flush()
+        self._stale, self._unwritten = math.inf, 0
+
+    def _cut(self) -> None:
+        """Take from the file's end what is to be written anew."""
+        offsets = (f.offset for f in self._frames.values() if f.number >= self._stale)
+        first = next(offsets, -1)
+        if first >= 0:
+            self._file.cut(first)
+
+    def _lines(self, frame: _Frame) -> list[str]:
+        """Nobody is in a picture twice: who was seen comes before who was filled in."""
+        found: dict[int, str] = {}
+        for local, text in chain(frame.rows.items(), frame.filled.items()):
+            identity = self._tracklets[local].identity
+            if identity and identity not in found:
+                found[identity] = f"{frame.number},{identity},{text}"
+        return list(found.values())
+
+
+def _text(box: Box, score: float) -> str:
+    left, top, right, bottom = box
+    return f"{left:.1f},{top:.1f},{right - left:.1f},{bottom - top:.1f},{score:.3f},-1,-1,-1\n"

@@ -1,39 +1,52 @@
-"""Annotated video: what each camera saw, with boxes in the colour of the identity."""
+"""Annotated video: what each camera saw, with boxes in the colour of the identity.
+
+Drawn on brightness and colour as the decoder left them and the encoder wants them, on a thread of its own: the
+loop waits only if that one is many frames behind.
+"""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import av
 import cv2
 import numpy as np
 
-from pipeline.frames import IdentityEvent, Image
+from pipeline.frames import IdentityEvent
+from pipeline.pixels import Plane
 from pipeline.publish.sink import Sighting
 
 _TICKS = 1000
 _FRAGMENT = 100
 """Frames, at most, that a killed run takes from the end of its videos."""
+_BACKLOG = 16
+"""Frames that may wait to be encoded."""
 _GOLDEN = 0.6180339887
 _UNKNOWN = (160, 160, 160)
+_WHITE = (255, 255, 255)
 
 
 class AnnotatedVideos:
     """`<camera>.mp4`, each frame shown at the time at which it was taken."""
 
-    def __init__(self, folder: Path, quality: int = 26) -> None:
+    def __init__(self, folder: Path, quality: int = 28) -> None:
         """`quality` is x264's constant rate factor."""
         self._folder, self._quality = folder, quality
         self._videos: dict[str, _Video] = {}
+        self._waiting: Queue[Sighting | None] = Queue(_BACKLOG)
+        self._failure: Exception | None = None
+        self._thread = Thread(target=self._run, name="annotated video", daemon=True)
+        self._thread.start()
 
     def sighting(self, sighting: Sighting) -> None:
-        camera = sighting.frame.camera
-        if camera not in self._videos:
-            size = (sighting.frame.image.shape[1] & ~1, sighting.frame.image.shape[0] & ~1)
-            path = self._folder / f"{camera}.mp4"
-            self._videos[camera] = _Video(path, size, self._quality, sighting.frame.time)
-        self._videos[camera].write(annotate(sighting), sighting.frame.time)
+        """Takes it and returns; what went wrong with an earlier one is raised now."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.put(sighting)
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         """Shown by colour and number, from the next frame on."""
@@ -42,33 +55,73 @@ class AnnotatedVideos:
         """Nothing to show."""
 
     def close(self) -> None:
+        """Everything that was taken is in the videos when this returns."""
+        self._waiting.put(None)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        while (sighting := self._waiting.get()) is not None:
+            if self._failure is None:
+                self._attempt(lambda shown=sighting: self._write(shown))  # type: ignore[misc]
         for video in self._videos.values():
-            video.close()
+            self._attempt(video.close)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """The loop hears of the first failure; after it, frames are taken and left out."""
+        try:
+            work()
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _write(self, sighting: Sighting) -> None:
+        camera, planes = sighting.frame.camera, annotate(sighting)
+        if camera not in self._videos:
+            size = planes.shape[1], planes.shape[0] * 2 // 3
+            path = self._folder / f"{camera}.mp4"
+            self._videos[camera] = _Video(path, size, self._quality, sighting.frame.time)
+        self._videos[camera].write(planes, sighting.frame.time)
 
 
-def annotate(sighting: Sighting) -> Image:
-    """A copy of the picture with a box and a number on everybody."""
-    image = sighting.frame.image.copy()
-    for box, identity in zip(
-        sighting.tracks.boxes.astype(int).tolist(), sighting.identities.tolist(), strict=True
-    ):
-        colour = colour_of(identity) if identity else _UNKNOWN
-        cv2.rectangle(image, tuple(box[:2]), tuple(box[2:]), colour, 2)
-        label = str(identity) if identity else "?"
-        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-        top = max(box[1], height + 6)
-        cv2.rectangle(image, (box[0], top - height - 6), (box[0] + width + 6, top), colour, -1)
-        cv2.putText(
-            image,
-            label,
-            (box[0] + 3, top - 4),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            (255, 255, 255),
-            1,
-            cv2.LINE_AA,
-        )
-    return image
+def annotate(sighting: Sighting) -> Plane:
+    """The picture with a box and a number on everybody: (H·3/2, W) uint8, Y, U and V below each other."""
+    planes = sighting.frame.pixels.yuv420()
+    views = _views(planes)
+    height, width = views[1].shape  # boxes are drawn in whole samples of colour
+    boxes = np.clip(sighting.tracks.boxes / 2, -1, [width, height] * 2).astype(int).tolist()
+    for box, identity in zip(boxes, sighting.identities.tolist(), strict=True):
+        colour, *label = _label(identity)
+        left, top, right, bottom = box
+        high = label[1].shape[0]
+        for plane, value, stamp, n in zip(views, colour, label, (2, 1, 1), strict=True):
+            x0, x1, y0, y1 = n * max(left, 0), n * (right + 1), n * max(top, 0), n * (bottom + 1)
+            plane[y0 : n * max(top + 1, 0), x0:x1] = value
+            plane[n * max(bottom, 0) : y1, x0:x1] = value
+            plane[y0:y1, x0 : n * max(left + 1, 0)] = value
+            plane[y0:y1, n * max(right, 0) : x1] = value
+            at = plane[n * max(top - high, 0) :, x0:][: stamp.shape[0], : stamp.shape[1]]
+            at[:] = stamp[: at.shape[0], : at.shape[1]]
+    return planes
+
+
+@lru_cache(maxsize=512)
+def _label(identity: int) -> tuple[tuple[int, int, int], Plane, Plane, Plane]:
+    """The colour of an identity, and its number on that colour: in Y, U and V. Drawing costs more than copying."""
+    text, bgr = (str(identity), colour_of(identity)) if identity else ("?", _UNKNOWN)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    image = np.full((height + 7 & ~1, width + 7 & ~1, 3), bgr, np.uint8)
+    cv2.putText(image, text, (3, height + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _WHITE, 1, cv2.LINE_AA)
+    y, u, v = _views(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8))
+    return (int(y[0, 0]), int(u[0, 0]), int(v[0, 0])), y, u, v
+
+
+def _views(planes: Plane) -> list[Plane]:
+    """Y, U and V, each an array of its own shape in the same memory."""
+    width, height = planes.shape[1], planes.shape[0] * 2 // 3
+    small = (height // 2, width // 2)
+    colours = planes[height:].reshape(2, *small)
+    return [planes[:height], colours[0], colours[1]]
 
 
 def colour_of(identity: int) -> tuple[int, int, int]:
@@ -86,17 +139,15 @@ class _Video:
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         self._stream.options = {"crf": str(quality), "preset": "ultrafast", "g": str(_FRAGMENT)}
+        self._stream.codec_context.thread_count = 1  # the cores have better things to do
         self._stream.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
         self._start, self._last, self._size = start, -1, size
 
-    def write(self, image: Image, time: float) -> None:
-        width, height = self._size
-        if (image.shape[1] & ~1, image.shape[0] & ~1) != self._size:
-            image = cv2.resize(image, self._size)  # the camera changed its resolution
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(image[:height, :width]), format="bgr24"
-        )
+    def write(self, planes: Plane, time: float) -> None:
+        if planes.shape != (self._size[1] * 3 // 2, self._size[0]):
+            planes = self._resized(planes)  # the camera changed its resolution
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
@@ -104,3 +155,9 @@ class _Video:
     def close(self) -> None:
         self._container.mux(self._stream.encode(None))
         self._container.close()
+
+    def _resized(self, planes: Plane) -> Plane:
+        resized = np.empty((self._size[1] * 3 // 2, self._size[0]), np.uint8)
+        for plane, target in zip(_views(planes), _views(resized), strict=True):
+            cv2.resize(plane, target.shape[::-1], dst=target)
+        return resized

@@ -94,6 +94,16 @@ def test_two_tracklets_of_one_person_at_once_share_no_identity():
     assert linked.idf1 == pytest.approx(20 / 22)
 
 
+def test_what_is_lost_in_each_camera_is_told_apart():
+    """In a, one person is in two halves with two ids: all is lost in the link. In b, half of him is not found."""
+    truth = {name: parse(boxes((1, 1, 20, 0))) for name in "ab"}
+    tracks = {"a": parse(boxes((1, 1, 10, 0), (2, 11, 20, 0))), "b": parse(boxes((1, 1, 10, 0)))}
+    result = evaluate(tracks, truth)
+    assert result.cameras["a"].idf1 == pytest.approx(2 * 10 / 40)
+    assert result.cameras_linked["a"].idf1 == 1
+    assert result.cameras["b"].idf1 == result.cameras_linked["b"].idf1 == pytest.approx(20 / 30)
+
+
 @pytest.mark.parametrize("found", [True, False])
 def test_who_is_hardly_visible_is_neither_missed_nor_false(tmp_path, found):
     write(tmp_path / "gt", "a.txt", boxes((1, 1, 10, 0)))

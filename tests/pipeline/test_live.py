@@ -233,5 +233,5 @@ def test_latency_is_from_capture_to_the_end_of_the_tick():
     )
     loop.run()
     latency = loop.meter.latency()
-    assert latency["p50"] == pytest.approx(0.2)
-    assert latency["p95"] == latency["p99"] == pytest.approx(2.0)
+    assert latency["p50"] == pytest.approx(0.2, rel=0.01)  # as fine as the histogram
+    assert latency["p95"] == latency["p99"] == pytest.approx(2.0, rel=0.01)

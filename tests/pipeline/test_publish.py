@@ -51,7 +51,7 @@ def test_a_row_is_exactly_mot_text(tmp_path):
     assert (tmp_path / "hall.txt").read_text() == "1,17,10.0,80.0,30.0,100.0,0.750,-1,-1,-1\n"
 
 
-def test_rows_wait_for_their_identity_and_corrections_hold_from_then_on(tmp_path):
+def test_rows_wait_for_their_identity_and_corrections_hold_from_the_beginning(tmp_path):
     files = TrackFiles(tmp_path)
     files.sighting(sighting(0, {1: 0, 2: 0}))
     files.sighting(sighting(1, {1: 0, 2: 0}))
@@ -63,7 +63,7 @@ def test_rows_wait_for_their_identity_and_corrections_hold_from_then_on(tmp_path
     files.events([event("joined", 8, 2), event("left", 8, 2)])
     files.ended([("hall", 2)])
     files.close()
-    assert named(tmp_path) == [(1, 5), (1, 8), (2, 5), (2, 8), (3, 5), (3, 8), (5, 3), (5, 8)]
+    assert named(tmp_path) == [(n, identity) for n in (1, 2, 3, 5) for identity in (3, 8)]
     assert files.unnamed == 0
 
 
@@ -88,6 +88,52 @@ def test_rows_wait_within_bounds_and_are_still_unique(tmp_path):
     files.close()
     assert named(tmp_path) == [(frame, 7) for frame in range(1, 3002)]
     assert files.unnamed == 1000
+
+
+def test_a_correction_reaches_the_rows_on_disk_as_far_as_memory_goes(tmp_path):
+    files = TrackFiles(tmp_path, reach=40)
+    for index in range(100):
+        files.sighting(sighting(index, {1: 5, 2: 6}, size=(8, 8)))
+    assert len(named(tmp_path)) == 200, "on disk already"
+    files.events([event("corrected", 4, 1, previous=5)])
+    for index in range(100, 130):
+        files.sighting(sighting(index, {2: 6}, size=(8, 8)))
+    before = named(tmp_path)
+    assert [identity for frame, identity in before if frame <= 60] == [5, 6] * 60
+    assert [identity for frame, identity in before if 60 < frame <= 100] == [4, 6] * 40
+    files.close()
+    lines = rows(tmp_path)
+    assert len(lines) == 230
+    assert [int(row[0]) for row in lines] == sorted(int(row[0]) for row in lines)
+
+
+def test_who_was_overlooked_for_a_moment_is_filled_in_without_confidence(tmp_path):
+    """Half a second, in the frames that were looked at and no other; two seconds are left open."""
+    files = TrackFiles(tmp_path)
+    for index, left in ((0, 10.0), (2, None), (3, None), (5, 60.0), (25, 200.0)):
+        one = sighting(index, {} if left is None else {1: 9})
+        if left is not None:
+            one.tracks.boxes[0] = [left, 80, left + 30, 180]
+        files.sighting(one)
+    files.close()
+    found = [(int(row[0]), float(row[2]), float(row[6])) for row in rows(tmp_path)]
+    assert found == [(1, 10, 0.75), (3, 30, 0), (4, 40, 0), (6, 60, 0.75), (26, 200, 0.75)]
+
+
+def test_the_forgotten_leave_the_rows_on_disk_and_in_memory(tmp_path):
+    files = TrackFiles(tmp_path, reach=30)
+    for index in range(100):
+        files.sighting(sighting(index, {1: 5, 2: 6, 3: 0}, size=(8, 8)))
+    files.events([IdentityEvent(EventKind.FORGOTTEN, 5, "", 0, 10.0, 0.0)])
+    assert 5 not in {identity for _, identity in named(tmp_path)}
+    for index in range(100, 150):
+        files.sighting(sighting(index, {1: 0 if index < 120 else 7, 2: 6, 3: 0}, size=(8, 8)))
+    files.close()
+    found = named(tmp_path)
+    assert [frame for frame, identity in found if identity == 6] == list(range(1, 151))
+    assert [frame for frame, identity in found if identity == 7] == list(range(101, 151))
+    assert {identity for _, identity in found} == {6, 7}
+    assert not (tmp_path / ".txt").exists(), "the event names no camera"
 
 
 def test_who_is_never_named_is_counted_and_who_sees_nobody_leaves_an_empty_file(tmp_path):

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from pipeline.cli import main
@@ -18,72 +20,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 
 
-def cut(source, target, first, last):
-    """Frames first…last of a film, as another."""
-    with av.open(str(source)) as film, av.open(str(target), "w") as out:
-        stream = out.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 768, 432, "yuv420p"
-        stream.options = {"preset": "ultrafast"}
-        for number, frame in enumerate(film.decode(video=0)):
-            if number >= last:
-                break
-            if number >= first:
-                picture = av.VideoFrame.from_ndarray(
-                    frame.to_ndarray(format="bgr24"), format="bgr24"
-                )
-                out.mux(stream.encode(picture))
-        out.mux(stream.encode(None))
-    return target
-
-
-@pytest.fixture(scope="module")
-def networks(test_data):
-    models = test_data / "models"
-    (embedder,) = sorted(models.rglob("person-reidentification-retail-0288.xml"))[:1]
-    return {"detector": models / "yolox_nano.onnx", "embedder": embedder}
-
-
-@pytest.fixture(scope="module")
-def people(test_data, tmp_path_factory):
-    """60 frames of a hall in which people walk."""
-    folder = tmp_path_factory.mktemp("people")
-    return cut(test_data / "clips" / "people-detection.264", folder / "people.mp4", 200, 260)
-
-
-@pytest.fixture(scope="module")
-def site(networks, people, tmp_path_factory):
-    """A site's file, with two cameras that see the same."""
-    path = tmp_path_factory.mktemp("site") / "site.toml"
-    path.write_text(
-        f'[[camera]]\nname = "hall"\naddress = "{people}"\n'
-        f'[[camera]]\nname = "<b>[i]"\naddress = "{people}"\n'
-        f'[detector]\npackage = "{networks["detector"]}"\n'
-        f'[embedder]\npackage = "{networks["embedder"]}"\nslots = 32\n'
-    )
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(site, tmp_path_factory):
-    """The folder of a run over the whole site."""
-    output = tmp_path_factory.mktemp("runs") / "site"
-    words = ["--site", str(site), "--as-fast-as-possible", "--output", str(output)]
-    assert main(words) == 0
-    return output
-
-
-def words_for(networks):
-    return [f"--{name}={path}" for name, path in networks.items()]
-
-
 def frames_in(video):
     with av.open(str(video)) as film:
         return sum(1 for _ in film.decode(video=0))
-
-
-def events_of(run):
-    lines = (run / "events.jsonl").read_text().splitlines()
-    return [json.loads(line, parse_constant=pytest.fail) for line in lines]
 
 
 # ---- a run as it should be ------------------------------------------------------------------------
@@ -109,7 +48,7 @@ def test_a_run_leaves_what_was_promised(finished):
     assert "&lt;b&gt;[i]" in report
 
 
-def test_tracks_and_events_tell_the_same(finished):
+def test_tracks_and_events_tell_the_same(finished, events_of):
     """People are in the clip: yolox_nano finds two or three in it, each for about 40 frames."""
     events = events_of(finished)
     founded = {e["identity"] for e in events if e["kind"] == "founded"}
@@ -127,22 +66,10 @@ def test_tracks_and_events_tell_the_same(finished):
     assert json.loads((finished / "summary.json").read_text())["identities"] == len(founded)
 
 
-def test_identities_are_listed_forgotten_and_stay_forgotten(finished, capfd):
-    assert main(["list", str(finished), "--json"]) == 0
-    before = [person["identity"] for person in json.loads(capfd.readouterr().out)]
-    assert before
-    assert main(["list", str(finished)]) == 0
-    assert "hall" in capfd.readouterr().out
-    assert main(["forget", str(finished), str(before[0])]) == 0
-    capfd.readouterr()
-    assert main(["list", str(finished), "--json"]) == 0
-    assert [person["identity"] for person in json.loads(capfd.readouterr().out)] == before[1:]
-    assert main(["forget", str(finished), str(before[0])]) == 2
-    assert f"knows no identity {before[0]}" in capfd.readouterr().err
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_in_good_order(number, networks, test_data, tmp_path):
+def test_a_signal_ends_a_run_in_good_order(
+    number, networks, test_data, tmp_path, words_for, events_of, cut
+):
     """Sent to a run in real time as soon as it has told of somebody."""
     clip = cut(test_data / "clips" / "people-detection.264", tmp_path / "long.mp4", 200, 500)
     output = tmp_path / "run"
@@ -179,22 +106,35 @@ def test_a_signal_ends_a_run_in_good_order(number, networks, test_data, tmp_path
     assert 0 < summary["latency_seconds"]["p95"] < 10
 
 
-def test_a_second_run_into_the_same_folder_uses_no_number_again(networks, people, tmp_path):
-    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--no-video"]
-    words += ["--output", str(tmp_path / "run")]
-    assert main(words) == 0
-    founded = {event["identity"] for event in events_of(tmp_path / "run")}
-    assert main(words) == 0
-    again = [e for e in events_of(tmp_path / "run") if e["kind"] == "founded"]
-    assert founded
-    assert not founded & {event["identity"] for event in again}
-    assert not (tmp_path / "run" / "people.mp4").exists()
+def test_what_a_camera_is_told_to_leave_out_is_left_out(networks, people, tmp_path):
+    """60 frames at 25 a second, looked at 5 times a second; two stand still, one of them in a zone to ignore."""
+    from pipeline.frames import Detections
+    from pipeline.run import RunOptions, run
+    from pipeline.settings import CameraSettings, EmbedderSettings, Settings
+
+    boxes = np.array([[100, 100, 160, 260], [500, 100, 560, 260]], np.float32)
+    indices = []
+
+    def detect(frames):
+        indices.extend(frame.index for frame in frames)
+        return [Detections(boxes, np.array([0.9, 0.9], np.float32)) for _ in frames]
+
+    half = ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0))
+    camera = CameraSettings(str(people), "hall", max_rate=5, ignore=(half,))
+    settings = Settings((camera,), embedder=EmbedderSettings(str(networks["embedder"]), slots=4))
+    options = RunOptions(tmp_path / "run", every_frame=True, video=False)
+    summary = run(settings, options, detect=detect)
+    assert indices == list(range(0, 60, 5))
+    assert (summary["frames"], summary["cameras"]["hall"]["drops"]) == (12, 0)
+    tracks = read_mot(tmp_path / "run" / "tracks" / "hall.txt")
+    assert len(tracks.frames) > 5
+    assert (tracks.boxes[:, 0] == 100).all()
 
 
 # ---- passwords ------------------------------------------------------------------------------------
 
 
-def test_a_password_is_nowhere(networks, tmp_path, capfd):
+def test_a_password_is_nowhere(networks, tmp_path, capfd, words_for):
     output = tmp_path / "run"
     addresses = ["rtsp://user:s3cretword@127.0.0.1:9/x", "http://127.0.0.1:9/v?token=s3cretword"]
     command = [sys.executable, "run_pipeline.py", *addresses, *words_for(networks)]
@@ -211,25 +151,6 @@ def test_a_password_is_nowhere(networks, tmp_path, capfd):
 
 
 # ---- bad input ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def refused(capfd):
-    """Runs a command line that must be refused; answers the one sentence."""
-
-    def run(*words):
-        assert main([str(word) for word in words]) == 2
-        told = capfd.readouterr()
-        assert told.out == ""
-        assert "Traceback" not in told.err
-        lines = [
-            line for line in told.err.splitlines() if "absl" not in line and ".cc:" not in line
-        ]
-        assert len(lines) == 1, told.err  # but for what OpenVINO's readers write by themselves
-        assert lines[0].startswith("error: "), told.err
-        return lines[0]
-
-    return run
 
 
 def test_no_camera_is_refused(refused, tmp_path):
@@ -278,7 +199,7 @@ def test_wrong_networks_are_refused(refused, networks, people, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path):
+def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path, words_for):
     (tmp_path / "file").write_text("in the way")
     said = refused(people, *words_for(networks), "--output", tmp_path / "file" / "run")
     assert "cannot write into" in said
@@ -311,7 +232,7 @@ def test_a_run_that_is_not_there(refused, tmp_path):
     assert "no identities" in refused("forget", tmp_path / "none", "1")
 
 
-def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd):
+def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd, words_for):
     (tmp_path / "noise.mp4").write_bytes(b"no film at all" * 999)
     words = [tmp_path / "noise.mp4", *words_for(networks), "--output", tmp_path / "run"]
     assert main(list(map(str, words))) == 2
@@ -321,7 +242,7 @@ def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd):
     assert "Traceback" not in told
 
 
-def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path, capfd):
+def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path, capfd, words_for):
     """The video's place is taken by a folder."""
     output = tmp_path / "run"
     (output / "people.mp4").mkdir(parents=True)
@@ -334,7 +255,61 @@ def test_an_output_that_fails_takes_no_other_with_it(networks, people, tmp_path,
     assert len(read_mot(output / "tracks" / "people.txt").frames) > 50
 
 
-def test_a_folder_in_use_is_refused_and_left_as_it_is(refused, finished, networks, people):
+def test_a_full_disk_is_told_and_what_was_written_is_sound(
+    networks, people, tmp_path, words_for, events_of
+):
+    """A file system of 600 kB, on which the video meets its end first and everything else after it."""
+    full, kept = tmp_path / "full", tmp_path / "kept"
+    full.mkdir()
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a user namespace to mount a small file system in")
+    words = [str(people), *words_for(networks), "--as-fast-as-possible", "--output", str(full)]
+    script = (
+        'mount -t tmpfs -o size=600k none "$1" && { shift 2; "$@"; code=$?; }; '
+        'cp -r "$FULL" "$KEPT"; exit $code'
+    )
+    done = subprocess.run(
+        [
+            "unshare",
+            "-rm",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            str(full),
+            "--",
+            sys.executable,
+            "run_pipeline.py",
+            *words,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FULL": str(full), "KEPT": str(kept)},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "not everything could be written (" in told[0]
+    assert "AnnotatedVideos: " in told[0]
+    assert "No space left on device" in told[0]
+    assert 0 < frames_in(kept / "people.mp4") < 60
+    events_of(kept)  # whole lines of JSON
+    read_mot(kept / "tracks" / "people.txt")
+    with sqlite3.connect(kept / "identities.db") as db:
+        assert db.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    db.close()
+    for name, end in (("summary.json", "}\n"), ("report.html", "</html>\n")):
+        if (kept / name).exists():
+            assert (kept / name).read_text().endswith(end)
+    assert list(kept.rglob(".*")) == []
+
+
+def test_a_folder_in_use_is_refused_and_left_as_it_is(
+    refused, finished, networks, people, words_for
+):
     from pipeline.identify import GalleryStore
 
     store = GalleryStore(finished / "identities.db", "person-reidentification-retail-0288")

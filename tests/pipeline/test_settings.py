@@ -17,13 +17,19 @@ def test_a_whole_site_is_read(tmp_path):
         written(
             tmp_path,
             '[[camera]]\nname = "hall"\naddress = "hall.mp4"\nmax_rate = 5\n'
+            "ignore = [[[0, 0], [0.5, 0.0], [0.5, 1]], [[0.9, 0.9], [1, 0.9], [1, 1], [0.9, 1]]]\n"
             '[[camera]]\naddress = "rtsp://10.0.0.7/stream"\n'
             '[detector]\npackage = "people.onnx"\nclasses = [0, 2]\nscore = 0\n'
             "[embedder]\nslots = 3\n[tracklets]\nbudget = 2\nspacing = 1\n",
         )
     )
     assert site.camera == (
-        CameraSettings("hall.mp4", "hall", 5.0),
+        CameraSettings(
+            "hall.mp4",
+            "hall",
+            5.0,
+            (((0, 0), (0.5, 0.0), (0.5, 1)), ((0.9, 0.9), (1, 0.9), (1, 1), (0.9, 1))),
+        ),
         CameraSettings("rtsp://10.0.0.7/stream", None, None),
     )
     assert site.detector == DetectorSettings("people.onnx", 0.0, (0, 2))
@@ -41,12 +47,18 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("cameras = 1", "has no 'cameras'; there are camera, detector, embedder, match, tracklets"),
         (
             '[[camera]]\nadress = "x"',
-            "[[camera]] has no 'adress'; there are address, max_rate, name",
+            "[[camera]] has no 'adress'; there are address, ignore, max_rate, name",
         ),
         ('[[camera]]\nname = "x"', "[[camera]] lacks 'address'"),
         ('[camera]\naddress = "x"', "cameras are written as [[camera]]"),
         ('[[camera]]\naddress = ""', "address must be a text, not ''"),
         ('[[camera]]\naddress = "x"\nmax_rate = 0', "max_rate must be a number above 0, not 0.0"),
+        (
+            '[[camera]]\naddress = "x"\nignore = [[[0, 0], [1, 1]]]',
+            "ignore must be a list of polygons",
+        ),
+        ('[[camera]]\naddress = "x"\nignore = [[[0, 0], [9, 1], [1, 1]]]', "between 0 and 1, not"),
+        ('[[camera]]\naddress = "x"\nignore = [0, 0, 1, 1]', "ignore must be a list of polygons"),
         ("[detector]\nscore = nan", "score must be a number from 0 on, not nan"),
         ('[detector]\nscore = "high"', "score must be a number from 0 on, not 'high'"),
         ("[detector]\nclasses = 0", "classes must be a list of whole numbers, not 0"),

@@ -7,7 +7,8 @@ import pytest
 from engines.engine import TensorSpec
 from engines.streaming import FrameAverages, StreamingReid
 from pipeline.frames import Frame, Tracks
-from pipeline.tracklets import Tracklets, TrackletSettings, quality
+from pipeline.quality import quality, sharpness
+from pipeline.tracklets import Tracklets, TrackletSettings
 
 HEIGHT, WIDTH = 64, 32
 STEP = 0.04
@@ -199,6 +200,50 @@ def test_slots_open_and_close_with_tracklets():
     assert scene.tracklets.end_all() == []
 
 
+def test_a_camera_that_lags_ends_nobody_before_its_own_time():
+    """Frames of the yard come 30 s late, in ticks of their own and together with the hall's."""
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    for now in np.arange(100.0, 112.0, 0.5):
+        boxes = {1: person(1)} if now < 101 else {}
+        pair = seen(now, {1: person(0)}), seen(now - 30, boxes, "yard")
+        for tick in ([pair[0]], [pair[1]]) if now % 1 else ([*pair],):
+            _, ended = scene.ticks(max(frame.time for frame, _ in tick), tick)
+            assert ended == ([("yard", 1)] if now == 111.0 else []), now
+
+
+def test_a_camera_that_fell_silent_holds_its_slots_no_longer_than_others():
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    scene.ticks(100.0, [seen(100.0, {1: person(0)}), seen(80.0, {1: person(1)}, "yard")])
+    over = {}
+    for now in np.arange(100.5, 120.0, 0.5):
+        _, ended = scene.tick(now, {1: person(0)})
+        over |= dict.fromkeys(ended, now)
+    assert over == {("yard", 1): 110.5}
+
+
+def test_a_clock_that_leaps_ends_nobody_of_another_camera():
+    scene = Scene(cameras=("hall", "yard"), end_after=10.0)
+    scene.ticks(100.0, [seen(100.0, {1: person(0)}), seen(100.0, {1: person(1)}, "yard")])
+    _, ended = scene.tick(3700.0, {2: person(0)})
+    assert ended == [("hall", 1)], "of the hall an hour is missing"
+    _, ended = scene.tick(100.5, {1: person(1)}, camera="yard")
+    assert ended == []
+
+
+def test_a_clock_that_goes_back_is_told_once_and_its_people_are_followed_on(caplog):
+    scene = Scene(end_after=10.0)
+    for step in range(8):
+        scene.tick(5000 + step * 0.25, {1: person(1)})
+    told = [scene.tick(1400 + step * 0.25, {1: person(1)}) for step in range(8)]
+    assert all(ended == [] for _, ended in told)
+    assert sum(1 in updates for updates, _ in told) >= 7, "not silent for the hour that comes again"
+    assert told[-1][0][1].frames_seen == 15
+    assert [record.getMessage() for record in caplog.records] == [
+        "the clock of hall went back by 3601.8 s: its people are followed on"
+    ]
+    assert scene.tracklets.counts.open == 1
+
+
 def test_a_full_pool_refuses_counts_and_recovers():
     scene = Scene(capacity=2, budget=2, end_after=1.0)
     updates, _ = scene.tick(0.0, crowd(2))
@@ -317,3 +362,55 @@ def test_crops_are_cut_from_the_right_place(box, rows, columns):
     part = image[slice(*rows), slice(*columns)]
     expected = cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(crop, expected)
+
+
+# ---- sharpness ------------------------------------------------------------------------------------
+
+
+def people_of_tiles(blur, contrast=1.0, seed=5):
+    """Six people whose clothes are coloured tiles, blurred as a lens or as motion does."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (50, 150), np.uint8)
+    image = cv2.resize(tiles, (1200, 400), interpolation=cv2.INTER_NEAREST)
+    if blur:
+        image = cv2.blur(image, blur)
+    luma = np.clip(128 + contrast * (image.astype(float) - 128), 0, 255).astype(np.uint8)
+    return luma, np.array([person(n, height) for n, height in enumerate(range(80, 200, 20))], "f4")
+
+
+def test_sharp_people_are_told_from_blurred_ones_in_any_light():
+    sharp = sharpness(*people_of_tiles(None))
+    assert sharp.min() > 0.7
+    for blur in ((9, 9), (15, 1), (1, 15)):  # a lens, and motion along each axis
+        assert sharpness(*people_of_tiles(blur)).max() < 0.35, blur
+    dim = sharpness(*people_of_tiles(None, contrast=0.3))
+    np.testing.assert_allclose(dim, sharp, atol=0.1)
+
+
+def test_more_blur_is_never_sharper():
+    values = [sharpness(*people_of_tiles((n, n) if n else None)).mean() for n in (0, 2, 4, 7)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_where_nothing_is_to_be_seen_or_a_box_leaves_the_picture_nothing_breaks():
+    plain = np.full((100, 100), 77, np.uint8)
+    boxes = np.array([[-50, -50, 20, 90], [90, 90, 400, 400], [5, 5, 6, 6]], np.float32)
+    assert sharpness(plain, boxes).tolist() == [1.0, 1.0, 1.0]
+    assert sharpness(plain, boxes[:0]).shape == (0,)
+
+
+def test_a_blurred_crop_waits_for_a_sharp_one_but_not_for_ever():
+    """Two people, equally seen but for blur; the spacing is a quarter of a second."""
+    luma, _ = people_of_tiles(None)
+    image = np.repeat(luma[..., None], 3, axis=2)
+    image[:, :700] = cv2.blur(image[:, :700], (9, 9))
+    scene, taken = Scene(spacing=0.25), {1: [], 2: []}
+    boxes, before = {1: person(1), 2: person(9)}, {1: 0, 2: 0}
+    for tick in range(60):
+        updates, _ = scene.tick(tick * STEP, boxes, image=image)
+        for key, update in updates.items():
+            if update.frames_seen > before[key]:
+                taken[key].append(tick * STEP)
+                before[key] = update.frames_seen
+    assert taken[1][0] == taken[2][0] == 0.0, "the first crop is taken whatever it is"
+    assert np.diff(taken[2])[:4].max() <= 0.41
+    assert 0.5 <= np.diff(taken[1]).min() <= np.diff(taken[1]).max() <= 1.05

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.frames import TrackletUpdate
-from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings, Site
 
 ROOT = Path(__file__).parents[3]
 LOOKS = np.random.default_rng(1).normal(size=(2000, 48)).astype(np.float32)
@@ -58,6 +58,20 @@ def test_a_restart_continues_with_the_same_identities_and_numbers(path):
     answer = [identifier.identity_of(c, k) for c, k in (("a", 1), ("b", 1), ("b", 2))]
     assert answer == [2, 1, 3]
     store.close()
+
+
+def test_a_clock_set_back_between_two_runs_separates_nobody(path, caplog):
+    """The first run was an hour ahead; a site of which two cameras can never see one person at once."""
+    rules = IdentifySettings(site=Site(apart=frozenset({("a", "b")})))
+    identifier = Identifier(rules, GalleryStore(path, "grl-edge"))
+    show(identifier, {("a", 1): 0, ("b", 1): 1}, start=3600, end=[("a", 1), ("b", 1)])
+    identifier.close()
+    identifier = Identifier(rules, GalleryStore(path, "grl-edge"))
+    show(identifier, {("b", 1): 0, ("a", 1): 1})
+    assert [identifier.identity_of("b", 1), identifier.identity_of("a", 1)] == [1, 2]
+    identifier.close()
+    assert len(caplog.records) == 1
+    assert "the clock was set back by 3601 s or more since the last run: 2 tracklets" in caplog.text
 
 
 DOOMED = """

@@ -1,0 +1,238 @@
+"""What the live loop costs beyond its networks: `python -m benchmarks.pipeline`
+
+The whole pipeline works through files as fast as it can; every call of the detector and the GRL engine is
+recorded, and the same calls are then made back to back in the same process. The ratio of the two times is what
+the pipeline leaves of the speed that its engines allow; the ratio of processor times says the same and is not
+disturbed by other programs. Rounds take turns.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import this_machine
+from engines import open_engine
+from engines.engine import Array, Arrays, Engine, StateRows, TensorSpec
+from engines.rows import HostRows
+from pipeline.run import RunOptions, run
+from pipeline.settings import CameraSettings, DetectorSettings, EmbedderSettings, Settings
+from synthetic import SiteRequest, write_site
+
+RESULT = Path(__file__).parent / "results" / "pipeline.json"
+SITE, SEED, FPS, SIZE = "mall", 7, 12.5, (768, 432)
+PACKAGES = ("openvino", "av", "numpy", "opencv-python")
+_KEPT = 4
+"""Inputs kept of each network and size of batch, for the replay."""
+Seconds: TypeAlias = tuple[float, float]
+"""By the clock, and of the processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an engine: whose, with how many pictures, and the place of what it was given."""
+
+    network: str
+    batch: int
+    place: int
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Everything that the engines of one run were asked."""
+
+    calls: list[Call] = field(default_factory=list)
+    kept: dict[tuple[str, int], list[dict[str, Array]]] = field(default_factory=dict)
+    engines: dict[str, Engine] = field(default_factory=dict)
+
+    def open(self, path: Path) -> "Recorded":
+        engine = open_engine(path, precision="fastest")
+        name = "detector" if "images" in engine.inputs else "embedder"
+        self.engines[name] = engine
+        return Recorded(engine, name, self)
+
+    def note(self, name: str, inputs: Arrays) -> None:
+        batch = len(next(iter(inputs.values())))
+        kept = self.kept.setdefault((name, batch), [])
+        if len(kept) < _KEPT:
+            kept.append({key: array.copy() for key, array in inputs.items()})
+        self.calls.append(Call(name, batch, len(self.calls) % len(kept)))
+
+    def replay(self, name: str | None = None) -> Seconds:
+        """The calls (of one network) again, in their order, with nothing in between."""
+        calls = [
+            (self.engines[call.network], self.kept[call.network, call.batch][call.place])
+            for call in self.calls
+            if name in (None, call.network)
+        ]
+
+        def work() -> None:
+            for engine, inputs in calls:
+                engine.run(inputs)
+
+        return seconds(work)
+
+
+class Recorded:
+    """An engine whose calls are noted."""
+
+    def __init__(self, engine: Engine, name: str, recorder: Recorder) -> None:
+        self._engine, self._name, self._recorder = engine, name, recorder
+        self.inputs: Mapping[str, TensorSpec] = engine.inputs
+        self.outputs: Mapping[str, TensorSpec] = engine.outputs
+        self.max_batch = engine.max_batch
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        self._recorder.note(self._name, inputs)
+        return self._engine.run(inputs)
+
+    def state_rows(self, capacity: int) -> StateRows:
+        return HostRows(self.run, self.inputs, capacity)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One run and its replay. Seconds for all frames together."""
+
+    frames: int
+    crops: int
+    whole: Seconds
+    engines: Seconds
+    detector: Seconds
+    embedder: Seconds
+    stages: Mapping[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Share of the speed that the engines alone allow, by the clock."""
+        return self.engines[0] / self.whole[0]
+
+    @property
+    def processor_ratio(self) -> float:
+        """Share of the processor's time that the engines need."""
+        return self.engines[1] / self.whole[1]
+
+
+def main() -> None:
+    """Print the ratios and write them down."""
+    parser = argparse.ArgumentParser("python -m benchmarks.pipeline", description=__doc__)
+    parser.add_argument("--detector", default=DetectorSettings().package)
+    parser.add_argument("--embedder", default=EmbedderSettings().package)
+    parser.add_argument("--site", type=Path, help="folder of a rendered site (rendered anew)")
+    parser.add_argument("--duration", type=float, default=24.0, help="seconds to render (24)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULT, help="where the figures go")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        site = options.site or Path(folder) / "site"
+        if options.site is None:
+            write_site(SiteRequest(SITE, SEED, options.duration, fps=FPS, size=SIZE), site)
+        settings = Settings(
+            camera=tuple(CameraSettings(str(path)) for path in sorted(site.glob("*.mp4"))),
+            detector=DetectorSettings(options.detector),
+            embedder=EmbedderSettings(options.embedder),
+        )
+        modes = {"with video": True, "without video": False}
+        rounds: dict[str, list[Round]] = {mode: [] for mode in modes}
+        machine = this_machine(PACKAGES).as_json()
+        for _ in range(options.rounds):
+            for mode, video in modes.items():
+                rounds[mode].append(measure(settings, Path(folder) / "run", video=video))
+    report = {
+        "machine": machine,
+        "command": "python -m benchmarks.pipeline",
+        "detector": Path(options.detector).name,
+        "embedder": Path(options.embedder).name,
+        "cameras": len(settings.camera),
+        "modes": {mode: figures(of) for mode, of in rounds.items()},
+    }
+    options.output.write_text(json.dumps(report, indent=2) + "\n")
+    print_table(rounds)
+
+
+def measure(settings: Settings, output: Path, *, video: bool) -> Round:
+    """One run over every frame, and what its engines did, alone."""
+    recorder = Recorder()
+    options = RunOptions(output, every_frame=True, video=video, start=0.0)
+    (output / "identities.db").unlink(missing_ok=True)
+    summary = run(settings, options, open_network=recorder.open)
+    return Round(
+        frames=summary["frames"],
+        crops=sum(call.batch for call in recorder.calls if call.network == "embedder"),
+        whole=(summary["seconds"], summary["processor_seconds"]),
+        engines=recorder.replay(),
+        detector=recorder.replay("detector"),
+        embedder=recorder.replay("embedder"),
+        stages=summary["stage_seconds"],
+    )
+
+
+def seconds(work: Callable[[], None]) -> Seconds:
+    """What it takes."""
+    began = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def figures(rounds: Sequence[Round]) -> dict[str, object]:
+    """Medians with the least and the most; milliseconds a frame."""
+
+    def spread(of: Callable[[Round], float], digits: int = 3) -> dict[str, float]:
+        values = [of(one) for one in rounds]
+        found = {"least": min(values), "median": float(np.median(values)), "most": max(values)}
+        return {name: round(value, digits) for name, value in found.items()}
+
+    return {
+        "frames": rounds[0].frames,
+        "crops": rounds[0].crops,
+        "ratio": spread(lambda r: r.ratio),
+        "processor_time_ratio": spread(lambda r: r.processor_ratio),
+        "frames_per_second": spread(lambda r: r.frames / r.whole[0], 1),
+        "frames_per_second_engines_alone": spread(lambda r: r.frames / r.engines[0], 1),
+        "processor_ms_a_frame": spread(lambda r: 1000 * r.whole[1] / r.frames),
+        "processor_ms_a_frame_detector": spread(lambda r: 1000 * r.detector[1] / r.frames),
+        "processor_ms_a_frame_embedder": spread(lambda r: 1000 * r.embedder[1] / r.frames),
+        "stages_ms_a_frame": {
+            stage: spread(lambda r, s=stage: 1000 * r.stages[s] / r.frames)
+            for stage in rounds[0].stages
+        },
+        "engines_ms_a_frame": {
+            "detector": spread(lambda r: 1000 * r.detector[0] / r.frames),
+            "embedder": spread(lambda r: 1000 * r.embedder[0] / r.frames),
+        },
+    }
+
+
+def print_table(rounds: Mapping[str, Sequence[Round]]) -> None:
+    table = Table("", *rounds, title="The pipeline beside its engines, medians")
+    found = {mode: figures(of) for mode, of in rounds.items()}
+    first = next(iter(found.values()))
+    for name, figure in first.items():
+        if isinstance(figure, dict) and "median" not in figure:
+            for part in figure:
+                table.add_row(
+                    f"{name}: {part}", *(f"{f[name][part]['median']:.2f}" for f in found.values())
+                )
+        elif isinstance(figure, dict):
+            cells = (f[name] for f in found.values())
+            table.add_row(
+                name, *(f"{c['median']:.2f} ({c['least']:.2f}–{c['most']:.2f})" for c in cells)
+            )
+        else:
+            table.add_row(name, *(str(f[name]) for f in found.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

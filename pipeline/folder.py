@@ -1,0 +1,82 @@
+"""The folder of a run: made, found again, and never written over. An earlier run's files step aside, whole."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import OutputError, SettingsError
+
+IDENTITIES = "identities.db"
+_EARLIER = "earlier"
+
+
+def check_inputs(folder: Path, inputs: Sequence[Path], cameras: Sequence[str]) -> None:
+    """That no annotated video of these cameras would be written over one of the `inputs`."""
+    places = {(folder / f"{camera}.mp4").resolve() for camera in cameras}
+    for film in inputs:
+        if film.resolve() in places:
+            raise SettingsError(
+                f"the annotated video of {film} would take its place: choose another --output"
+            )
+
+
+def make_folder(path: Path) -> Path:
+    """A folder that can be written into."""
+    with writing(path):
+        (path / "tracks").mkdir(parents=True, exist_ok=True)
+        (path / "events.jsonl").touch()
+    return path
+
+
+def set_aside(folder: Path) -> list[str]:
+    """Move what an earlier run left in a folder to `earlier/<number>` in it; answers all such, oldest first.
+
+    Identities stay where they are: they go on.
+    """
+    with writing(folder):
+        kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdigit()}
+        events, summary = folder / "events.jsonl", folder / "summary.json"
+        tracks = sorted((folder / "tracks").glob("*.txt"))
+        used = events.is_file() and (events.stat().st_size or summary.exists() or tracks)
+        if used:
+            number = max(kept, default=0) + 1
+            part = kept[number] = folder / _EARLIER / str(number)
+            part.mkdir(parents=True)
+            films = [folder / f"{path.stem}.mp4" for path in tracks]
+            for path in (*films, events, folder / "tracks", folder / "report.html", summary):
+                if path.exists():
+                    path.rename(part / path.name)
+            make_folder(folder)
+        return [str(kept[n].relative_to(folder)) for n in sorted(kept)]
+
+
+def latest_run(runs: Path = Path("runs")) -> Path:
+    """The folder in which identities were written last."""
+    found = sorted(runs.glob(f"*/{IDENTITIES}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SettingsError(f"no folder in {runs}/ holds identities: name a run's folder")
+    return found[-1].parent
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The folder of a run and those of the runs before it."""
+    return [folder, *sorted(path for path in (folder / _EARLIER).glob("*") if path.is_dir())]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of a file or nothing of it: a full disk leaves what was there before."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Trouble with the disk, in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error

@@ -1,0 +1,216 @@
+"""Commands about who is known: `list`, `find` and `forget`. All of them may be used beside a live run."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.errors import OutputError, SettingsError, StoreInUse
+from pipeline.folder import IDENTITIES, latest_run, parts_of
+from pipeline.frames import FloatArray, Image
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.publish.erase import Erased, erase
+from pipeline.run import network_of, open_fastest, open_pool
+from pipeline.settings import EmbedderSettings, Settings, load_settings
+
+_PATIENCE = 10.0
+"""Seconds in which a live run has to erase somebody from its files."""
+
+
+def list_people(words: Sequence[str], console: Console) -> int:
+    """Who is known, and when and where they were seen."""
+    parser = _parser("list", "Who is known.", "list runs/today --json")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(words)
+    with closing(Identifier(IdentifySettings(), _visit(_database(options)))) as identifier:
+        people = identifier.list()
+    if options.json:
+        print(json.dumps([asdict(person) for person in people]))
+        return 0
+    table = Table("identity", "first seen", "last seen", "at", "cameras")
+    for person in people:
+        first, last = _clock(person.first_seen), _clock(person.last_seen)
+        cameras = escape(", ".join(person.cameras))
+        table.add_row(str(person.identity), first, last, escape(person.last_camera), cameras)
+    Console().print(table)
+    return 0
+
+
+def find_people(words: Sequence[str], console: Console) -> int:
+    """Who looks most like the person in a picture."""
+    parser = _parser(
+        "find",
+        "Who looks like the person in a picture.",
+        "find runs/today --image crop.jpg\n"
+        "  python run_pipeline.py find --database identities.db --image hall.jpg --box 410,80,60,150",
+    )
+    parser.add_argument("--image", type=Path, required=True, help="a picture of one person")
+    parser.add_argument(
+        "--box", type=_box, help="left,top,width,height in pixels: where in the picture (all of it)"
+    )
+    parser.add_argument("--embedder", help="the one that the identities were made with")
+    parser.add_argument("--site", type=Path, help="TOML file with the embedder and match settings")
+    parser.add_argument("-k", type=int, default=5, help="how many to name, at most (5)")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(words)
+    settings = load_settings(options.site) if options.site else Settings()
+    embedder = replace(
+        settings.embedder, package=options.embedder or settings.embedder.package, slots=1
+    )
+    database = _database(options)
+    crop = _picture(options.image, options.box)
+    network, digest = network_of(embedder)
+    store = GalleryStore(database, network, digest=digest, owner=False)
+    with closing(Identifier(settings.match.identify(), store)) as identifier:
+        people = {person.identity: person for person in identifier.list()}
+        if not people:
+            raise SettingsError(f"{database} knows nobody yet")
+        matches = identifier.find(_embedding(embedder, crop), max(options.k, 1))
+    found = [(match, people[match.identity]) for match in matches]
+    if options.json:
+        print(json.dumps([asdict(match) | asdict(person) for match, person in found]))
+        return 0
+    table = Table("identity", "score", "similarity", "last seen", "at")
+    for match, person in found:
+        figures = f"{match.score:+.1f}", f"{match.similarity:.2f}", _clock(person.last_seen)
+        table.add_row(str(match.identity), *figures, escape(person.last_camera))
+    Console().print(table)
+    console.print("a score above 0 speaks for the same person, below 0 against it")
+    return 0
+
+
+def forget_person(words: Sequence[str], console: Console) -> int:
+    """Erase an identity from the database and from all that runs have written."""
+    parser = _parser(
+        "forget",
+        "Erase all that is stored of somebody: identities, events, tracks and the report's bars.",
+        "forget runs/today 17\n  python run_pipeline.py forget --database identities.db 17",
+    )
+    parser.add_argument("identity", type=int)
+    options = parser.parse_args(words)
+    database, folder = _database(options), options.run
+    if not database.is_file():
+        raise SettingsError(f"there are no identities at {database}")
+    try:
+        store, live = GalleryStore(database), False
+    except StoreInUse:
+        store, live = _visit(database), True
+    with closing(store):  # held meanwhile, so that no run begins to write
+        known = store.forget(options.identity)
+        done = [] if folder is None else [erase(p, options.identity) for p in _quiet(folder, live)]
+    if live and folder is not None and options.identity < store.next_identity:
+        done += _await_erasure(folder, database, options.identity)
+        known = True  # somebody new may not have been in the database yet
+    events, rows = sum(part.events for part in done), sum(part.rows for part in done)
+    if not (known or events or rows):
+        raise SettingsError(f"{folder or database} knows no identity {options.identity}")
+    console.print(
+        f"identity {options.identity} is forgotten ({events} events, {rows} rows of tracks); "
+        "its number will not be used again"
+    )
+    videos = ", ".join(str(path) for part in done for path in part.videos)
+    if videos:
+        told = f"videos cannot be rewritten and may still show them: {videos}"
+        console.print(told, markup=False, soft_wrap=True)
+    return 0
+
+
+def _quiet(folder: Path, live: bool) -> list[Path]:
+    """Folders that nobody is writing into."""
+    return parts_of(folder)[1:] if live else parts_of(folder)
+
+
+def _await_erasure(folder: Path, database: Path, identity: int) -> list[Erased]:
+    """A live run erases from its own files, and its event log says so. If it ends before, we do it."""
+    events, mark = folder / "events.jsonl", f'{{"kind": "forgotten", "identity": {identity},'
+    ends = time.monotonic() + _PATIENCE
+    while time.monotonic() < ends:
+        if mark in events.read_text():
+            videos = (folder / f"{path.stem}.mp4" for path in (folder / "tracks").glob("*.txt"))
+            return [Erased(0, 0, tuple(path for path in videos if path.is_file()))]
+        try:
+            with closing(GalleryStore(database)):
+                return [erase(folder, identity)]
+        except StoreInUse:
+            time.sleep(0.05)
+    raise OutputError(
+        f"identity {identity} is forgotten, but the live run has not yet taken it out of the files in "
+        f"{folder}: repeat this when that run has ended"
+    )
+
+
+def _parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"run_pipeline.py {name}",
+        description=description,
+        epilog=f"examples:\n  python run_pipeline.py {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a run (the latest in runs/)")
+    parser.add_argument("--database", type=Path, help="a file of identities, instead of a run's")
+    return parser
+
+
+def _database(options: argparse.Namespace) -> Path:
+    """The file of identities that is meant; `options.run` becomes its folder where that is a run's."""
+    if options.database is not None:
+        if options.run is not None:
+            raise SettingsError("name a run's folder or a --database, not both")
+        path: Path = options.database
+        return path
+    options.run = options.run or latest_run()
+    path = options.run / IDENTITIES
+    return path
+
+
+def _visit(database: Path) -> GalleryStore:
+    return GalleryStore(database, owner=False)
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%F %T", time.localtime(seconds))
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, width, height = (int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be left,top,width,height in pixels") from None
+    return left, top, width, height
+
+
+def _picture(path: Path, box: tuple[int, int, int, int] | None) -> Image:
+    """The person's pixels, (H, W, 3) uint8 BGR."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise SettingsError(f"{path} is not a picture that can be read")
+    height, width = image.shape[:2]
+    left, top, wide, high = box or (0, 0, width, height)
+    if not (0 <= left < left + wide <= width and 0 <= top < top + high <= height):
+        raise SettingsError(f"the box {left},{top},{wide},{high} is not within {width}×{height}")
+    crop: Image = np.ascontiguousarray(image[top : top + high, left : left + wide], np.uint8)
+    return crop
+
+
+def _embedding(settings: EmbedderSettings, crop: Image) -> FloatArray:
+    """(E,) as a tracklet of one frame has it."""
+    pool = open_pool(settings, open_fastest)
+    height, width = pool.crop_size
+    how = cv2.INTER_AREA if crop.shape[0] > height else cv2.INTER_LINEAR
+    fitted = np.asarray(cv2.resize(crop, (width, height), interpolation=how), np.uint8)
+    slots = np.array([pool.open()])
+    embedding: FloatArray = pool.step(slots, fitted[None])[0]
+    return embedding

@@ -1,0 +1,245 @@
+"""Who is known: found by a picture, listed, and forgotten wherever something of them was written."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from pipeline.cli import main
+from pipeline.folder import set_aside
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.mot_text import read_mot
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A finished run that may be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def portrait(finished, people, tmp_path):
+    """Somebody in the hall as a picture of the whole scene, with the box and the number of the run's own tracks."""
+    import cv2
+
+    tracks = read_mot(finished / "tracks" / "hall.txt")
+    best = int(np.argmax(tracks.boxes[:, 3] - tracks.boxes[:, 1]))
+    with av.open(str(people)) as film:
+        frames = [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
+    image = frames[tracks.frames[best] - 1]
+    left, top, right, bottom = np.clip(tracks.boxes[best], 0, (768, 432) * 2).astype(int).tolist()
+    cv2.imwrite(str(tmp_path / "scene.png"), image)
+    cv2.imwrite(str(tmp_path / "crop.png"), image[top:bottom, left:right])
+    box = f"{left},{top},{right - left},{bottom - top}"
+    return tmp_path / "scene.png", box, tmp_path / "crop.png", int(tracks.ids[best])
+
+
+def listed(run, capfd):
+    assert main(["list", str(run), "--json"]) == 0
+    return json.loads(capfd.readouterr().out)
+
+
+# ---- find -----------------------------------------------------------------------------------------
+
+
+def test_a_person_is_found_by_a_picture(finished, networks, portrait, capfd):
+    scene, box, crop, identity = portrait
+    embedder = ["--embedder", str(networks["embedder"])]
+    answers = []
+    database = ["--database", str(finished / "identities.db")]
+    for where in (
+        [str(finished), "--image", str(crop)],
+        [*database, "--image", str(scene), "--box", box],
+    ):
+        assert main(["find", *where, *embedder, "--json"]) == 0
+        answers.append(json.loads(capfd.readouterr().out))
+    assert answers[0] == answers[1], "the box is where the crop was taken"
+    first, *others = answers[0]
+    assert first["identity"] == identity
+    assert first["score"] > 0
+    assert all(first["similarity"] > other["similarity"] for other in others)
+    known = {person["identity"]: person for person in listed(finished, capfd)}
+    assert first["last_seen"] == known[identity]["last_seen"]
+    assert first["last_camera"] in ("hall", "<b>[i]")
+
+
+def test_what_cannot_be_found_is_refused(refused, finished, networks, portrait, tmp_path):
+    scene, _, crop, _ = portrait
+    embedder = ["--embedder", networks["embedder"]]
+    (tmp_path / "noise.jpg").write_bytes(b"no picture" * 99)
+    (tmp_path / "empty.jpg").touch()
+    for image in ("noise.jpg", "empty.jpg"):
+        told = refused("find", finished, "--image", tmp_path / image, *embedder)
+        assert "is not a picture" in told
+    assert "cannot read" in refused("find", finished, "--image", tmp_path / "none.png", *embedder)
+    told = refused("find", finished, "--image", scene, "--box", "700,0,100,100", *embedder)
+    assert "not within 768×432" in told
+    GalleryStore(tmp_path / "new.db").close()
+    nobody = ["--database", tmp_path / "new.db"]
+    assert "knows nobody" in refused("find", *nobody, "--image", crop, *embedder)
+    assert "not both" in refused("find", finished, *nobody, "--image", crop, *embedder)
+
+
+def test_another_embedder_is_refused_by_name_and_by_weights(
+    refused, finished, networks, portrait, tmp_path
+):
+    crop = portrait[2]
+    told = refused("find", finished, "--image", crop)  # with the one that is shipped
+    assert "holds embeddings of the network 'person-reidentification-retail-0288'" in told
+    assert "'grl-edge'" in told
+    other = shutil.copyfile(networks["embedder"], tmp_path / networks["embedder"].name)
+    weights = bytearray(networks["embedder"].with_suffix(".bin").read_bytes())
+    weights[1000] ^= 1
+    other.with_suffix(".bin").write_bytes(weights)
+    told = refused("find", finished, "--image", crop, "--embedder", other)
+    assert "other weights" in told
+
+
+# ---- list and forget ------------------------------------------------------------------------------
+
+
+def test_identities_are_listed_forgotten_and_stay_forgotten(run, capfd):
+    before = [person["identity"] for person in listed(run, capfd)]
+    assert before
+    assert main(["list", str(run)]) == 0
+    assert "hall" in capfd.readouterr().out
+    assert main(["forget", str(run), str(before[0])]) == 0
+    capfd.readouterr()
+    assert [person["identity"] for person in listed(run, capfd)] == before[1:]
+    assert main(["forget", str(run), str(before[0])]) == 2
+    assert f"knows no identity {before[0]}" in capfd.readouterr().err
+
+
+def test_of_the_forgotten_nothing_is_left_in_the_folder(run, events_of, capfd):
+    before = events_of(run)
+    identity = next(e["identity"] for e in before if e["kind"] == "founded")
+    others = [e for e in before if identity not in (e["identity"], e["previous"])]
+    rows = {p.name: p.read_text().splitlines() for p in (run / "tracks").iterdir()}
+    assert any(row.split(",")[1] == str(identity) for row in rows["hall.txt"])
+    assert f">{identity}</text>" in (run / "report.html").read_text()
+    earlier = run / "earlier" / "1"  # what the run before it left is searched too
+    (earlier / "tracks").mkdir(parents=True)
+    (earlier / "tracks" / "yard.txt").write_text(f"1,{identity},0,0,9,9,1,-1,-1,-1\n")
+
+    assert main(["forget", str(run), str(identity)]) == 0
+    told = capfd.readouterr().err
+    assert "videos cannot be rewritten" in told
+    assert str(run / "hall.mp4") in told
+    assert events_of(run) == others, "and nothing of anybody else is gone"
+    for name, kept in rows.items():
+        assert (run / "tracks" / name).read_text().splitlines() == [
+            row for row in kept if row.split(",")[1] != str(identity)
+        ]
+    assert (earlier / "tracks" / "yard.txt").read_text() == ""
+    report = (run / "report.html").read_text()
+    assert f">{identity}</text>" not in report
+    assert f"<title>{identity} at" not in report
+    assert report.rstrip().endswith("</html>")
+    assert list(run.rglob(".*")) == [], "no draft is left behind"
+
+
+def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_without_them(
+    tmp_path,
+):
+    """Tracklet 1 was held to be 5 and is 7; tracklet 2 was held to be 7 and is 5."""
+    from pipeline.publish.erase import erase
+
+    def line(kind, identity, local, previous=None):
+        event = {"kind": kind, "identity": identity, "camera": "a", "local_id": local}
+        return json.dumps(event | {"previous": previous}) + "\n"
+
+    first = [line("founded", 5, 1), line("corrected", 7, 1, 5), line("left", 7, 1)]
+    second = [line("founded", 7, 2), line("corrected", 5, 2, 7), line("left", 5, 2)]
+    (tmp_path / "events.jsonl").write_text("".join(first + second))
+    assert erase(tmp_path, 7).events == 5
+    left = line("corrected", 5, 2, None) + line("left", 5, 2)
+    assert (tmp_path / "events.jsonl").read_text() == left
+
+
+def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, events_of, cut):
+    clip = cut(test_data / "clips" / "people-detection.264", tmp_path / "long.mp4", 200, 600)
+    output = tmp_path / "run"
+    command = [sys.executable, "run_pipeline.py", str(clip), *words_for(networks), "--no-video"]
+    process = subprocess.Popen(
+        [*command, "--output", str(output)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    events = output / "events.jsonl"
+    deadline = time.monotonic() + PATIENCE
+    while not (events.is_file() and events.stat().st_size) and time.monotonic() < deadline:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    identity = events_of(output)[0]["identity"]
+    forgotten = main(["forget", str(output), str(identity)])
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert (forgotten, process.returncode) == (0, 0), told
+    assert [e["kind"] for e in events_of(output) if e["identity"] == identity] == ["forgotten"]
+    assert all(e["previous"] != identity for e in events_of(output))
+    tracks = read_mot(output / "tracks" / "long.txt")
+    assert identity not in tracks.ids
+    assert len(tracks.ids), "whoever is still in view is somebody new"
+    assert f">{identity}</text>" not in (output / "report.html").read_text()
+
+
+def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):
+    """Schema 1 as the first version wrote it; the first run that owns it notes its own weights."""
+    import sqlite3
+
+    path = tmp_path / "identities.db"
+    GalleryStore(path, "grl-edge", 48).close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE network DROP COLUMN digest")
+        db.execute("INSERT INTO network VALUES ('grl-edge', 48)")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    Identifier(IdentifySettings(), GalleryStore(path, "grl-edge", digest="a" * 64)).close()
+    from pipeline.errors import StoreError
+
+    with pytest.raises(StoreError, match=r"other weights of .grl-edge. .aaaaaaaaaaaa, not bbbb"):
+        GalleryStore(path, "grl-edge", digest="b" * 64, owner=False)
+
+
+# ---- a second run ---------------------------------------------------------------------------------
+
+
+def test_a_second_run_into_the_same_folder_loses_nothing_of_the_first(
+    run, site, networks, events_of, capfd
+):
+    wanted = ("events.jsonl", "report.html", "summary.json", "hall.mp4", "tracks/hall.txt")
+    first = {name: (run / name).read_bytes() for name in wanted}
+    old = {event["identity"] for event in events_of(run)}
+    words = ["--site", str(site), "--as-fast-as-possible", "--no-video", "--output", str(run)]
+    assert main(words) == 0
+    assert str(run / "earlier" / "1") in capfd.readouterr().err
+    assert {name: (run / "earlier" / "1" / name).read_bytes() for name in wanted} == first
+    assert json.loads((run / "summary.json").read_text())["earlier"] == ["earlier/1"]
+    new = {event["identity"] for event in events_of(run) if event["kind"] == "founded"}
+    assert not new & old, "identities go on"
+    capfd.readouterr()
+    assert {person["identity"] for person in listed(run, capfd)} >= new
+    assert not (run / "hall.mp4").exists()
+    assert set_aside(run) == ["earlier/1", "earlier/2"]
+    assert set_aside(run) == ["earlier/1", "earlier/2"], "there was nothing to move"
+
+
+def test_an_input_is_never_written_over(refused, networks, people, tmp_path, words_for):
+    film = shutil.copyfile(people, tmp_path / "hall.mp4")
+    before = film.read_bytes()
+    told = refused(film, *words_for(networks), "--output", tmp_path)
+    assert "would take its place" in told
+    assert film.read_bytes() == before
