@@ -8,6 +8,7 @@ ALL = (
     "engines",
     "synthetic",
     "tracker",
+    "pipeline",
     "peers",
     "growth",
     "embeddings",

@@ -31,7 +31,7 @@ from benchmarks.synthetic import data_folder
 from engines import StreamingReid
 from engines.build import Request, build
 from engines.openvino import fastest
-from pipeline.run import open_pool
+from pipeline.run import open_fastest, open_pool
 from pipeline.settings import MODELS, EmbedderSettings
 from synthetic.reid_set import ReidRequest, write_reid
 from trainer.data.mars import load
@@ -81,7 +81,8 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         entries = list(_entries(Path(scratch), options.package))
         pools = {
-            entry.name: open_pool(EmbedderSettings(str(entry.package), SLOTS)) for entry in entries
+            entry.name: open_pool(EmbedderSettings(str(entry.package), SLOTS), open_fastest)
+            for entry in entries
         }
         console.print("timing", style="dim")
         times = timed(pools, rounds)

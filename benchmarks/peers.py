@@ -55,7 +55,9 @@ THRESHOLDS = np.linspace(0.3, 0.98, 35)
 def main() -> None:
     options = _options()
     if not options.weights.exists():
-        print(f"no pipelines to compare: {options.weights} is not there; name a detector with --weights")
+        print(
+            f"no pipelines to compare: {options.weights} is not there; name a detector with --weights"
+        )
         return
     console = Console(width=None if sys.stdout.isatty() else 150)
     machine = this_machine(["ultralytics", "openvino", "torch", "numpy"])

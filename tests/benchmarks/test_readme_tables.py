@@ -29,7 +29,7 @@ def test_a_changed_result_changes_the_table(tmp_path):
 
 
 def test_every_figure_names_its_machine_date_and_command():
-    for path in RESULTS.glob("*.json"):
+    for path in (path for path in RESULTS.glob("*.json") if path.stem in TABLES):
         report = json.loads(path.read_text())
         assert report["machine"]["cores"] >= 1, path
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", report["machine"]["date"]), path
