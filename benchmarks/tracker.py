@@ -113,7 +113,8 @@ def compete(
                 if name in absent:
                     continue
                 console.print(f"round {turn + 1}: {name}", style="dim")
-                command = [interpreter(name), ROOT / "benchmarks" / "contestants.py", name]
+                # -P: or this folder's modules would be taken for the packages of the same names
+                command = [interpreter(name), "-P", ROOT / "benchmarks" / "contestants.py", name]
                 done = subprocess.run(
                     [*map(str, command), str(given), str(answer)],
                     env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
