@@ -49,8 +49,8 @@ class TrackletSettings:
     least_quality: float = 0.25
     full_height: float = 160.0
     """From here on a larger picture is no better."""
-    end_after: float = 10.0
-    """A track unseen for this long is over. As long as the tracker's patience."""
+    end_after: float = 2.0
+    """A track unseen for this long is over. Longer than the tracker's patience."""
     repeat: float = 0.5
     """Who is in sight and has no new crop is reported anew after this time: nobody is in two places at once."""
     confident: float = 8.0

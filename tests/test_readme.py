@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 COMMAND = re.compile(r"^    (python (?:-m \w+|run_pipeline\.py)[^#\n]*)", re.MULTILINE)
-SUBCOMMANDS = {"list", "forget", "evaluate"}
+SUBCOMMANDS = {"list", "find", "forget", "evaluate"}
 """Of run_pipeline.py; the modules' are words of their help."""
 
 

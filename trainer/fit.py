@@ -52,6 +52,8 @@ class Plan:
     judge_every: int = 5
     """Epochs."""
     drop_single: bool = False
+    trained_before: bool = False
+    """The network knows something already: it tells where the vectors of the identities start."""
 
 
 def fit(
@@ -83,6 +85,8 @@ def fit(
     training = _Training(plan, network, len(set(labels_of(learners).tolist())), accelerator)
     steps = plan.recipe.epochs * len(batches)
     done = training.resume() if plan.resume else 0
+    if plan.trained_before and not done:
+        training.meet(batches)
     if teacher is not None:
         teacher = teacher.to(accelerator.device).eval()
     with _watched(watch, steps, done, accelerator.is_main_process) as monitor:
@@ -141,6 +145,16 @@ class _Training:
             "seed": str(plan.seed),
             "identities": str(identities),
         }
+
+    def meet(self, batches: TrainingBatches) -> None:
+        """Show people to the network before the first step."""
+        device = self.accelerator.device
+        shown = (
+            (torch.from_numpy(batch.clips).to(device), torch.from_numpy(batch.labels).to(device))
+            # As no epoch of the training; half of one meets nearly everybody.
+            for batch in batches.epoch(self.plan.recipe.epochs, len(batches) // 2)
+        )
+        self.objective.meet(shown)
 
     def step(self, batch: Batch, done: int, steps: int, teacher: GRL | None) -> dict[str, float]:
         """One update; the terms of its loss. Random numbers depend on seed and step alone."""

@@ -22,6 +22,11 @@ class IdentityTable(nn.Module):
         self.momentum = momentum
         self.register_buffer("table", torch.zeros(identities, channels))
 
+    @property
+    def vectors(self) -> Tensor:
+        """(identities, C): what is remembered of each."""
+        return self.table
+
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of unit vectors (N, C) with labels (N,)."""
         loss = F.cross_entropy(self.scale * vectors @ self.table.T, labels)
@@ -55,6 +60,11 @@ class SmoothedClassifier(nn.Module):
         self.scale = scale
         self.smoothing = smoothing
         self.weight = nn.Parameter(torch.randn(identities, channels) * channels**-0.5)
+
+    @property
+    def vectors(self) -> Tensor:
+        """(identities, C): what is learnt of each."""
+        return self.weight
 
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """Mean over unit vectors (N, C) with labels (N,)."""

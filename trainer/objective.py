@@ -1,5 +1,7 @@
 """A network together with the losses it is trained by, as one module over whole batches."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,6 +62,26 @@ class Objective(nn.Module):
                 terms["teacher"] = self.recipe.teacher_weight * distance
         return terms
 
+    @torch.no_grad()
+    def meet(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Let the vector of each identity start at what the network already says of that person.
+
+        batches: clips and labels as for `forward`. Whoever is in none keeps the vector there was.
+        """
+        losses = self.identity_high, self.identity_low
+        sums = [torch.zeros_like(loss.vectors) for loss in losses]
+        self.eval()
+        for clips, mine in batches:
+            f, _, u, _ = self._vectors(normalised(clips))
+            labels = gathered(mine)
+            for total, vectors in zip(sums, (f, u), strict=True):
+                if vectors is not None:
+                    total.index_add_(0, labels, gathered(vectors.float().mean(dim=1)))
+        self.train()
+        for loss, total in zip(losses, sums, strict=True):
+            met = total.norm(dim=1) > 0
+            loss.vectors[met] = F.normalize(total[met], dim=1)
+
     def parameter_groups(self) -> list[dict[str, object]]:
         """Parameters with their rates: backbone and GCE as given, everything else scaled."""
         slow = {
@@ -101,7 +123,7 @@ class Objective(nn.Module):
         scores: Tensor = self.network.pair_pooled(first, second)
         return pair_loss(scores, whose[0][:, None] == whose[1][None])
 
-    def _identity_loss(self, identities: int) -> nn.Module:
+    def _identity_loss(self, identities: int) -> IdentityTable | SmoothedClassifier:
         if self.recipe.identity == "oim":
             return IdentityTable(identities, self.network.channels)
         return SmoothedClassifier(identities, self.network.channels)

@@ -243,7 +243,7 @@ class Identifier:
 
 
 def _from_the_future(gallery: Gallery, now: float) -> None:
-    """Tracklets of an earlier run that ended later than now: the clock was set back since.
+    """Tracklets of an earlier run that ended later than now: the clock was set back, or films ran ahead of it.
 
     They are taken to have ended just now, or nobody of that time could be anybody who comes now.
     """
@@ -253,9 +253,10 @@ def _from_the_future(gallery: Gallery, now: float) -> None:
         return
     excess = table["last"][ahead] - now
     _log.warning(
-        "the clock was set back by %.0f s or more since the last run: %d tracklets count as just seen",
-        excess.max(),
+        "%d tracklets of an earlier run end up to %.0f s after now (a clock set back, or films read ahead of "
+        "time): they count as just seen",
         len(ahead),
+        excess.max(),
     )
     for name in ("first", "last", "since"):
         table[name][ahead] -= excess

@@ -59,6 +59,8 @@ class TrackerSettings:
     """How long people who return were out of sight, on average."""
     patience: float = 10.0
     """A track unseen for this long is over."""
+    pause: float = 10.0
+    """…but whom the last frame showed is still followed when the camera gave none for up to so long."""
     most: int = 1000
     """Tracks that are kept, and detections that are taken, at most."""
     motion: Motion = field(default_factory=Motion)
@@ -128,7 +130,8 @@ class Tracker:
             rows["born"] += elapsed
         self._arrivals *= np.exp(-self._elapsed / ARRIVALS_MEMORY)
         recent = max(settings.recent, self._elapsed)
-        patience = np.where(rows["looks"] > 1, settings.patience, recent)
+        pause = min(self._elapsed, settings.pause)
+        patience = np.where(rows["looks"] > 1, max(settings.patience, pause), recent)
         kept = time - rows["seen"] <= patience
         if not kept.all():
             self._keep(np.flatnonzero(kept))

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.soak import Bounds, Soak, soak
 from pipeline.publish.sink import Sighting
 
-SHORT = Bounds(retention=60.0, rows=60, journal=100, reach=40)
+SHORT = Bounds(retention=40.0, rows=40, journal=60, reach=40)
 
 
 class Leak:
@@ -27,7 +27,7 @@ class Leak:
 
 
 def test_no_table_grows_and_a_leak_would_be_seen(tmp_path):
-    seen = soak(6000, tmp_path, SHORT, extra=[Leak()])
+    seen = soak(4000, tmp_path, SHORT, extra=[Leak()])
     assert set(seen.grown()) == {"Leak.places"}
     assert seen.founded > 3 * SHORT.rows, "many more came than are kept"
     assert max(seen.tables["Gallery._row_of"]) <= SHORT.rows + 16

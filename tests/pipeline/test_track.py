@@ -68,6 +68,16 @@ def test_a_very_slow_camera_is_followed_too():
     assert ids == {1, 2}
 
 
+@pytest.mark.parametrize(("pause", "same"), [(1.0, True), (9.0, True), (11.0, False)])
+def test_who_stands_still_while_the_camera_pauses_is_followed_on_but_not_for_ever(pause, same):
+    """A patience of one second is about people who are not seen, not about pictures that do not come."""
+    tracker = Tracker(SIZE, TrackerSettings(patience=1.2))
+    for t in (0.0, 0.1, 0.2):
+        (before,) = tracker.update(seen((100, 300)), t).ids
+    tracks = tracker.update(seen((100, 300)), 0.2 + pause)
+    assert (before in tracks.ids) is same
+
+
 def test_after_a_quiet_hour_a_newcomer_is_still_a_newcomer():
     tracker = Tracker(SIZE)
     for t in range(3600):

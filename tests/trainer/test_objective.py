@@ -45,6 +45,22 @@ def test_the_paper_s_sum(clips):
         torch.testing.assert_close(terms[name], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("recipe", [TABLES, QUICK])
+def test_identities_start_at_what_the_network_says_of_them(clips, recipe):
+    """The mean of an identity's vectors at length 1; whoever is not shown keeps what there was."""
+    objective = Objective(tiny_network(), 4, recipe, Mode.CAUSAL)
+    labels = torch.tensor([0, 0, 2, 2, 1, 1])
+    before = objective.identity_high.vectors[3].clone()
+    objective.meet([(clips[:4], labels[:4]), (clips[4:], labels[4:])])
+    assert objective.training
+    with torch.inference_mode():
+        f = objective.network.eval().causal_outputs(normalised(clips)).high
+    for identity, rows in ((0, f[:2]), (2, f[2:4]), (1, f[4:])):
+        wanted = F.normalize(rows.flatten(0, 1).mean(dim=0), dim=0)
+        torch.testing.assert_close(objective.identity_high.vectors[identity], wanted)
+    assert torch.equal(objective.identity_high.vectors[3], before)
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("recipe", [TABLES, QUICK])
 def test_every_weight_that_wants_a_gradient_gets_one(clips, mode, recipe):

@@ -99,6 +99,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         checkpoint_every=options.checkpoint_every,
         judge_every=options.judge_every,
         drop_single=options.drop_single,
+        trained_before=options.init is not None,
     )
 
 
