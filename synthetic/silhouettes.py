@@ -63,7 +63,7 @@ class Silhouettes:
         boxes, whole = extent[:, :4] / GRID, extent[:, 4]
         shown = np.bincount(self._owner[self._owner >= 0], minlength=len(outlines))
         visible = shown / np.maximum(whole, 1)
-        for row in np.flatnonzero((shown > 0) & (shown < whole) & (whole < _ENOUGH)):
+        for row in np.flatnonzero((shown > 0) & (shown < whole) & (whole < _ENOUGH)).tolist():
             visible[row] = self._closer(outlines, row, GRID * math.sqrt(_ENOUGH / whole[row]))
         boxes[:, :2], boxes[:, 2:] = np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])
         boxes = np.clip(boxes, 0, (width, height) * 2)
