@@ -259,6 +259,9 @@ def plot(curves: Sequence[Curve], path: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel=across, ylabel="ms")
         axis.set_title("\n".join(f"{c.name}: {_wrapped(c.why)}" for c in curves if c.across == across),
                        fontsize=7, loc="left")  # fmt: skip
+        points = sorted({x for curve in curves if curve.across == across for x in curve.x})
+        axis.set_xticks(points, [f"{x:,g}" for x in points], fontsize=8)
+        axis.xaxis.minorticks_off()
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3, which="both")
     figure.suptitle("Milliseconds over size; numbers beside the lines are powers")
@@ -266,7 +269,7 @@ def plot(curves: Sequence[Curve], path: Path) -> None:
     plt.close(figure)
 
 
-def _wrapped(text: str, width: int = 60) -> str:
+def _wrapped(text: str, width: int = 44) -> str:
     lines = [""]
     for word in text.split():
         if len(lines[-1]) + len(word) > width:
