@@ -25,7 +25,7 @@ demo: $(VENV)/.live ## the main job on what is in the repository: no GPU, no dow
 test: $(VENV)/.dev ## all tests
 	$(PY) -m pytest
 
-bench: $(VENV)/.dev ## measure, and rewrite benchmarks/results
+bench: $(VENV)/.dev ## measure, and rewrite benchmarks/results and the README's tables
 	$(PY) -m benchmarks
 
 models: $(VENV)/.dev ## train the shipped weights anew

@@ -1,17 +1,32 @@
-"""Run every benchmark, one after the other, each in a fresh process."""
+"""Run every benchmark, one after the other, each in a fresh process, and write the README's tables."""
 
 import argparse
 import subprocess
 import sys
 
-ALL = ("engines", "synthetic", "tracker", "training_input", "pipeline", "soak", "int8", "gpu")
+ALL = (
+    "engines",
+    "synthetic",
+    "tracker",
+    "pipeline",
+    "peers",
+    "growth",
+    "embeddings",
+    "int8",
+    "training_input",
+    "soak",
+    "gpu",
+    "readme",
+)
+"""In this order; the README's tables are written last, from all results."""
 
 
 def main() -> int:
     """Answers how many failed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure, print tables, and rewrite benchmarks/results. Takes a while: the machine should be idle.",
+        description="Measure, print tables, and rewrite benchmarks/results and the README's tables. Takes about an "
+        "hour: the machine should be idle.",
         epilog="example: python -m benchmarks --only engines tracker",
     )
     parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)

@@ -1,7 +1,7 @@
 """Realism, difficulty and speed of the synthetic world, judged by networks trained on real people.
 
-`python -m benchmarks.synthetic [realism] [difficulty] [speed]` prints a table and writes
-`results/synthetic.json`. The networks are those of the test data, see `REID_TEST_DATA`.
+`python -m benchmarks.synthetic [realism] [difficulty] [speed]` prints a table; all three together
+rewrite `results/synthetic.json`. The networks are those of the test data, see `REID_TEST_DATA`.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import this_machine
 from synthetic.live import Feed
 from synthetic.load import load_site
 from synthetic.reid_set import ReidRequest, write_reid
@@ -341,7 +342,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if set(what) - {"speed"} and not needed.exists():
         print(f"error: {needed} is missing; set REID_TEST_DATA to the test data.", file=sys.stderr)
         return 2
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    machine = this_machine(["numpy", "numba", "opencv-python", "onnxruntime", "openvino"])
+    results: dict[str, dict[str, object]] = {}
     if "realism" in what:
         for site in ("mall", "plaza"):
             sheet = options.sheets and options.sheets / f"realism_{site}.png"
@@ -363,8 +365,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "world, ms per second": round(took.world_ms, 2),
             "memory gained in an hour, MB": round(took.growth_mb, 1),
         }  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    if len(set(what)) == 3:  # all rows of the file are of one run
+        report = {
+            "machine": machine.as_json(),
+            "command": "python -m benchmarks.synthetic",
+            "rows": results,
+        }
+        RESULTS.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     table = Table("what", "measure", "value")
     for name, row in results.items():
         for measure, value in row.items():

@@ -12,7 +12,6 @@ benchmarks/results/tracker.json and tracker.png.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from scipy.optimize import linear_sum_assignment
 
 from benchmarks.contestants import CONTESTANTS, throughline
 from benchmarks.contestants import run as run_one
+from benchmarks.machine import this_machine
 from benchmarks.sequences import CROWDS, Case, crowd_cases, mot_cases, packed
 from pipeline.assignment import assign
 from pipeline.evaluation import evaluate
@@ -72,6 +72,7 @@ def main() -> None:
     )
     asked = options.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 150)
+    where = this_machine(["numpy", "numba", "scipy", "ultralytics", "trackeval"])
     cases = dict(mot_cases()) | dict(crowd_cases())
     if asked.sensitivity:
         print_sensitivity(console, {k: c for k, c in cases.items() if c.truth is not None})
@@ -80,8 +81,7 @@ def main() -> None:
     outcomes, absent = compete(console, names, cases, asked.rounds)
     limits = {name: alone(case) for name, case in cases.items() if name.startswith("crowd")}
     report = {
-        "machine": machine(),
-        "versions": versions(),
+        "machine": replace(where, versions=where.versions | peer_versions()).as_json(),
         "command": "python -m benchmarks.tracker",
         "rounds": asked.rounds,
         "people_per_frame": {
@@ -114,7 +114,8 @@ def compete(
                 if name in absent:
                     continue
                 console.print(f"round {turn + 1}: {name}", style="dim")
-                command = [interpreter(name), ROOT / "benchmarks" / "contestants.py", name]
+                # -P: or this folder's modules would be taken for the packages of the same names
+                command = [interpreter(name), "-P", ROOT / "benchmarks" / "contestants.py", name]
                 done = subprocess.run(
                     [*map(str, command), str(given), str(answer)],
                     env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -213,20 +214,9 @@ def growth(of: Mapping[str, Outcome]) -> float:
     return float(np.log(ends[1] / ends[0]) / np.log(500 / 30))
 
 
-def machine() -> dict[str, str | int | None]:
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def versions() -> dict[str, str]:
-    found = {
-        name: version(name) for name in ("numpy", "numba", "scipy", "ultralytics", "trackeval")
-    }
+def peer_versions() -> dict[str, str]:
+    """Of the peers that have environments of their own."""
+    found = {}
     for folder in sorted(PEERS.glob("*")):
         for info in folder.glob(f"lib/python*/site-packages/{folder.name}-*.dist-info"):
             found[folder.name] = info.name.split("-")[1].removesuffix(".dist")

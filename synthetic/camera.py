@@ -99,7 +99,8 @@ class Camera:
         """World directions (N, 3) through pixels (N, 2), one metre of depth long."""
         distorted = (pixels - self.matrix[:2, 2]) / self.matrix[0, 0]
         plane = distorted
-        for _ in range(8):  # a fixed-point iteration; mild distortion converges to 1e-9 in four
+        # a fixed-point iteration; mild distortion converges to 1e-9 in four
+        for _ in range(8 if self.k1 else 0):
             plane = distorted / (1 + self.k1 * (plane**2).sum(axis=1, keepdims=True))
         local = np.column_stack([plane, np.ones(len(plane))])
         return local @ self.rotation

@@ -13,19 +13,17 @@ from synthetic.body import Body, body_of
 from synthetic.camera import Camera, Optics
 from synthetic.gait import Frames, Walk, pose, stride_length
 from synthetic.look import Look
-from synthetic.scene import Backdrop, Surroundings, backdrop_of, light_at
+from synthetic.scene import GRID, Backdrop, Surroundings, backdrop_of, light_at
 from synthetic.sensor import Sensor
-from synthetic.shade import claim, draw, gather, paint, project, skin
+from synthetic.shade import draw, gather, paint, project, skin
 from synthetic.shadow import cast_shadows
 from synthetic.shape import BONES
+from synthetic.silhouettes import Outline, Region, Silhouettes
 from synthetic.world import People
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Image: TypeAlias = NDArray[np.uint8]
-Region: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom in whole pixels."""
-
 _BODIES = 512
 _NEAREST = 0.4
 """Metres from the lens within which nobody is drawn."""
@@ -37,7 +35,7 @@ shutter.
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One picture and who is on it; N people of whom at least one pixel shows."""
+    """One picture and who is on it; N people of whom at least a pixel's worth shows."""
 
     image: Image
     """(H, W, 3) BGR."""
@@ -45,10 +43,9 @@ class Rendered:
     """(N,) global identities."""
     boxes: Floats32
     """(N, 4): left, top, right, bottom of the whole silhouette, with all that is worn or carried,
-    as if nothing
-    stood in front of it, cut at the frame's edge."""
+    as if nothing stood in front of it, cut at the frame's edge, in whole pixels."""
     visibility: Floats32
-    """(N,): share of the silhouette's pixels within the frame that show."""
+    """(N,): share of the silhouette within the frame that shows, counted in sub-pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,7 @@ class Renderer:
         self._backdrop: Backdrop = backdrop_of(camera, around, seed, samples)
         self._seed = seed
         self._sensor = Sensor(camera, seed)
+        self._silhouettes = Silhouettes(camera, around, self._backdrop.near)
         self._bodies: OrderedDict[int, tuple[Look, Body]] = OrderedDict()
         width, height = camera.size
         self._near = np.zeros((height, width), dtype=np.float32)
@@ -211,27 +209,21 @@ class Renderer:
     def _truth(
         self, known: list[tuple[Look, Body]], maps: Floats, ids: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Floats32, Floats32]:
-        """Exactly one look through each pixel's middle at the frame's very time."""
-        width, height = self.camera.size
-        np.copyto(self._near, self._backdrop.near)
-        self._owner.fill(-1)
-        extent = np.zeros((len(ids), 5))
-        for row, (_, body) in enumerate(known):
-            posed = self._posed(body, maps[row], (0, 0, width, height), np.zeros(2))
-            if posed is None:
-                continue
-            left, top, _, _ = posed.window
-            near, face, first, second = self._buffers(posed.window)
-            draw(posed.screen, body.triangles, left, top, near, face, first, second)
-            claim(near, left, top, row, self._near, self._owner, extent[row])
-        shown = (
-            np.bincount(self._owner[self._owner >= 0], minlength=len(ids))
-            if len(ids)
-            else np.zeros(0)
+        """Exactly one look through each sub-pixel's middle at the frame's very time."""
+        whole = (0, 0, *self.camera.size)
+        posed = [
+            self._posed(body, maps[row], whole, np.zeros(2)) for row, (_, body) in enumerate(known)
+        ]
+        there = [row for row, mesh in enumerate(posed) if mesh is not None]
+        shares = self._silhouettes.shares(
+            [
+                Outline(mesh.screen, body.triangles, mesh.window)
+                for mesh, (_, body) in zip(posed, known, strict=True)
+                if mesh is not None
+            ]
         )
-        keep = shown > 0
-        visibility = shown[keep] / extent[keep, 4]
-        return ids[keep], extent[keep, :4].astype(np.float32), visibility.astype(np.float32)
+        keep = shares.visible * shares.whole >= 1
+        return ids[there][keep], shares.boxes[keep], shares.visible[keep].astype(np.float32)
 
     def _pass(
         self, known: list[tuple[Look, Body]], maps: Floats, lights: Floats32,
@@ -241,7 +233,8 @@ class Renderer:
         """Add one of the looks that make up a picture."""
         left, top, right, bottom = bounds
         cut = np.s_[top:bottom, left:right]
-        self._near[cut] = self._backdrop.near[cut]
+        column, line = (int(GRID * (0.5 + offset)) for offset in jitter)
+        self._near[cut] = self._backdrop.near[line::GRID, column::GRID][cut]
         self._owner[cut] = -1
         for row, (_, body) in enumerate(known):
             posed = self._posed(body, maps[row], bounds, jitter)

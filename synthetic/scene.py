@@ -20,6 +20,8 @@ Floats32 = NDArray[np.float32]
 _SUN = np.array([1.0, 0.93, 0.80])
 _SKY = np.array([0.78, 0.90, 1.08])
 _INDOOR = np.array([1.0, 0.98, 0.94])
+GRID = 2
+"""Sub-pixels per pixel and axis at which it is decided who hides whom."""
 _BENEATH = 0.45
 """Share of the light that comes back from the floor."""
 
@@ -49,7 +51,9 @@ class Backdrop:
     colour: Floats32
     """(H, W, 3) linear light, red first."""
     near: Floats32
-    """(H, W): one over the depth along the camera's axis."""
+    """(GRID · H, GRID · W): one over the depth along the camera's axis, at the middles of
+    sub-pixels.
+    """
     floor: Floats32
     """(H, W, 2): place on the floor that a pixel shows, NaN where it shows something else."""
     sunlit: NDArray[np.bool_]
@@ -82,7 +86,7 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
     eye = np.asarray(camera.position)
     xs, ys = np.meshgrid(np.arange(width), np.arange(height))
     grid = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float64)
-    middle, near, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
+    middle, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
     total = np.zeros((width * height, 3))
     steps = (np.arange(samples) + 0.5) / samples
     for offset in ((x, y) for y in steps for x in steps) if samples > 1 else ():
@@ -90,10 +94,26 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
         total += np.minimum(colour, 1.6) / samples**2
     return Backdrop(
         colour=(total if samples > 1 else middle).reshape(height, width, 3).astype(np.float32),
-        near=near.reshape(height, width).astype(np.float32),
+        near=nearness(camera, around, (0, 0, width, height), GRID),
         floor=floor.reshape(height, width, 2).astype(np.float32),
         sunlit=sunlit.reshape(height, width),
     )
+
+
+def nearness(
+    camera: Camera, around: Surroundings, window: tuple[int, int, int, int], grid: int
+) -> Floats32:
+    """(grid · h, grid · w): one over the depth of what stands still in a window of the picture
+    (left, top, right, bottom in pixels), 0 for the sky.
+    """
+    left, top, right, bottom = window
+    across = left + (np.arange(grid * (right - left)) + 0.5) / grid
+    near = np.empty((grid * (bottom - top), len(across)), dtype=np.float32)
+    eye = np.asarray(camera.position)
+    for row in range(len(near)):  # a row at a time: rays take far more memory than depths
+        place = np.column_stack([across, np.full(len(across), top + (row + 0.5) / grid)])
+        _depths(eye, camera.rays(place), around.boxes, around.pillars, around.floor, near[row])
+    return near
 
 
 def light_at(points: Floats, towards: Floats, around: Surroundings) -> Floats32:
@@ -128,41 +148,62 @@ def light_at(points: Floats, towards: Floats, around: Surroundings) -> Floats32:
 
 def _view(
     eye: Floats, rays: Floats, around: Surroundings, seed: float
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     count = len(rays)
-    colour, near = np.zeros((count, 3)), np.zeros(count)
+    colour = np.zeros((count, 3))
     floor, sunlit = np.full((count, 2), np.nan), np.zeros(count, dtype=np.bool_)
     _trace(
         eye, rays, around.boxes, around.pillars, around.lamps, around.floor, around.sun, around.sky,
         seed,
-        colour, near, floor, sunlit,
+        colour, floor, sunlit,
     )  # fmt: skip
-    return colour, near, floor, sunlit
+    return colour, floor, sunlit
+
+
+@compiled
+def _depths(
+    eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, ground: Floats, near: Floats32
+) -> None:
+    for r in range(rays.shape[0]):
+        best, kind, _ = _first(eye, rays[r], boxes, pillars, ground)
+        near[r] = 1.0 / best if kind else 0.0
+
+
+@compiled
+def _first(
+    eye: Floats, ray: Floats, boxes: Floats, pillars: Floats, ground: Floats
+) -> tuple[float, int, int]:
+    """How far along a ray the first thing is; 0 nothing, 1 floor, 2 ceiling, 3 box, 4 pillar; and
+    which.
+    """
+    dx, dy, dz = ray[0], ray[1], ray[2]
+    best, kind, thing = 1e9, 0, 0
+    if dz < -1e-9 and eye[2] > 0:
+        best, kind = -eye[2] / dz, 1
+    if ground[5] > 0 and dz > 1e-9:
+        best, kind = (ground[5] - eye[2]) / dz, 2
+    for b in range(boxes.shape[0]):
+        t = _hit_box(eye[0], eye[1], eye[2], dx, dy, dz, boxes[b])
+        if 0.0 < t < best:
+            best, kind, thing = t, 3, b
+    for p in range(pillars.shape[0]):
+        t = _hit_pillar(eye[0], eye[1], eye[2], dx, dy, dz, pillars[p])
+        if 0.0 < t < best:
+            best, kind, thing = t, 4, p
+    return best, kind, thing
 
 
 @compiled
 def _trace(  # noqa: PLR0912, PLR0915 - one kernel
     eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, lamps: Floats, ground: Floats, sun:
     Floats,
-    sky_light: Floats, seed: float, colour: Floats, near: Floats, floor: Floats,
+    sky_light: Floats, seed: float, colour: Floats, floor: Floats,
     sunlit: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     normal = np.zeros(3)
     for r in range(rays.shape[0]):
         dx, dy, dz = rays[r, 0], rays[r, 1], rays[r, 2]
-        best, kind, thing = 1e9, 0, 0
-        if dz < -1e-9 and eye[2] > 0:
-            best, kind = -eye[2] / dz, 1
-        if ground[5] > 0 and dz > 1e-9:
-            best, kind = (ground[5] - eye[2]) / dz, 2
-        for b in range(boxes.shape[0]):
-            t = _hit_box(eye[0], eye[1], eye[2], dx, dy, dz, boxes[b])
-            if 0.0 < t < best:
-                best, kind, thing = t, 3, b
-        for p in range(pillars.shape[0]):
-            t = _hit_pillar(eye[0], eye[1], eye[2], dx, dy, dz, pillars[p])
-            if 0.0 < t < best:
-                best, kind, thing = t, 4, p
+        best, kind, thing = _first(eye, rays[r], boxes, pillars, ground)
         if kind == 0:
             length = math.sqrt(dx * dx + dy * dy + dz * dz)
             colour[r, 0], colour[r, 1], colour[r, 2] = sky(
@@ -170,7 +211,6 @@ def _trace(  # noqa: PLR0912, PLR0915 - one kernel
             )
             continue
         x, y, z = eye[0] + best * dx, eye[1] + best * dy, eye[2] + best * dz
-        near[r] = 1.0 / best
         normal[:] = 0.0
         if kind == 1:
             normal[2] = 1.0

@@ -8,7 +8,8 @@ import pytest
 from synthetic import Optics, Renderer, World, load_site, surroundings_of
 from synthetic.world import People
 
-CLEAN = Optics(noise=0.0, blur=0.0, vignette=0.0, shutter=0.0)
+CLEAN = Optics(noise=0.0, blur=0.0, vignette=0.0, shutter=0.0, exposure=0.4)
+"""Dark enough that no pixel is as bright as can be: what is clipped tells nothing of shares."""
 TWIN = 100_000
 """Added to an identity: the same person in bright clothes. A multiple of 1000: they move alike."""
 
@@ -50,11 +51,29 @@ def stage(site, number):
     )
 
 
-def changed(renderer, people, person, region):
-    """(h, w): how much brighter the pixels of a region get with a person's clothes."""
-    dark = renderer.render(people, 0, region).image.astype(int)
-    bright = renderer.render(with_twin(people, person), 0, region).image.astype(int)
-    return (bright - dark).max(axis=2)
+LIGHT = np.linspace(0, 4, 40_001)
+DISPLAY = 255 * (1.18 * LIGHT / (1 + 0.18 * LIGHT**1.5)) ** (1 / 2.2)
+"""The tone curve, whose inverse turns pixels into light: light adds up over a pixel's parts."""
+
+
+def gained(renderer, people, person, region):
+    """(h, w): the light that the pixels of a region gain with a person's bright clothes."""
+    dark = renderer.render(people, 0, region).image
+    bright = renderer.render(with_twin(people, person), 0, region).image
+    before, after = (np.interp(picture, DISPLAY, LIGHT) for picture in (dark, bright))
+    return (after - before).mean(axis=2)
+
+
+def share_that_shows(alone, there):
+    """Of a silhouette, by the light gained alone and behind what hides it."""
+    # how much of a pixel the silhouette covers: its light against the brightest beside it
+    around = np.max(
+        [np.roll(alone, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)], axis=0
+    )
+    body = alone > 0.1 * np.quantile(alone[alone > 0.01], 0.5)
+    cover = np.where(body, alone / np.maximum(around, 1e-9), 0)
+    share = np.clip(there / np.maximum(alone, 1e-9), 0, 1)
+    return (share * cover)[body].sum() / cover[body].sum()
 
 
 @pytest.mark.parametrize("name", ["plaza", "mall"])
@@ -82,28 +101,47 @@ def test_boxes_and_visibility_are_those_of_the_silhouette(name):
         person = int(shown.ids[row])
         left, top = np.maximum(shown.boxes[row, :2].astype(int) - 6, 0).tolist()
         right, bottom = np.minimum(shown.boxes[row, 2:].astype(int) + 6, (960, 540)).tolist()
-        alone = changed(
+        alone = gained(
             empty, only(people, people.ids == person), person, (left, top, right, bottom)
         )
-        there = changed(full, people, person, (left, top, right, bottom))
-        full_light = np.quantile(alone[alone > 30], 0.5)
-        ys, xs = np.nonzero(alone > 0.12 * full_light)
+        there = gained(full, people, person, (left, top, right, bottom))
+        # one look in four gives a quarter of the light
+        ys, xs = np.nonzero(alone > 0.12 * np.quantile(alone[alone > 0.01], 0.5))
         extent = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
         extent += np.array([left, top, left, top])
         assert np.abs(extent - shown.boxes[row]).max() <= 1, (time, person)
         if len(xs) > 300:
-            body = alone > 0.4 * full_light
-            # half of a pixel covered gives 0.73 of its display value, by the gamma of 2.2
-            share = (there[body] > 0.73 * alone[body]).mean()
-            errors.append(share - shown.visibility[row])
+            errors.append(share_that_shows(alone, there) - shown.visibility[row])
             partly += shown.visibility[row] < 0.9
         checked += 1
     assert checked >= 90
     assert partly >= 8
-    # the picture tells half-covered rim pixels only roughly: no bias, nine in ten within 0.02
     assert abs(np.mean(errors)) < 0.005
-    assert np.quantile(np.abs(errors), 0.9) < 0.02
-    assert np.abs(errors).max() < 0.05
+    assert np.abs(errors).max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["plaza", "mall"])
+def test_visibility_of_everybody_is_that_of_a_picture_four_times_as_fine(name):
+    """Small and distant people too, whom too few pixels of a picture show to judge them by it."""
+    coarse, fine = (load_site(name).resized(size) for size in ((320, 180), (1280, 720)))
+    world = World(coarse, 5)
+    renderers = [
+        Renderer(site.cameras[0], surroundings_of(site), world.identity, samples=1)
+        for site in (coarse, fine)
+    ]
+    partly = 0
+    for time in np.linspace(2, 200, 12):
+        people = world.people_at(float(time))
+        shown, reference = (renderer.locate(people) for renderer in renderers)
+        where = {person: row for row, person in enumerate(reference.ids.tolist())}
+        rows = [where[person] for person in shown.ids.tolist()]
+        np.testing.assert_allclose(shown.visibility, reference.visibility[rows], atol=0.02)
+        # at the frame's edge a box may hang on a sliver narrower than a pixel's part
+        inside = (shown.boxes[:, :2] > 0).all(1) & (shown.boxes[:, 2:] < (320, 180)).all(1)
+        gap = np.abs(shown.boxes - reference.boxes[rows] / 4).max(axis=1)
+        assert gap[inside].max(initial=0) <= 1
+        partly += int((shown.visibility < 0.9).sum())
+    assert partly >= 8
 
 
 def test_a_part_of_a_picture_is_that_part_of_the_whole():

@@ -1,0 +1,223 @@
+"""The README's figures, written from the results: `python -m benchmarks.readme`
+
+Between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->` stands what results/NAME.json says: ratios first, then
+absolute figures, then where, when and with which command it was measured. Nobody edits these places by hand.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+README = Path(__file__).parent.parent / "README.md"
+RESULTS = Path(__file__).parent / "results"
+BLOCK = re.compile(r"(<!-- bench:(\w+) -->\n)(.*?)(<!-- /bench:\2 -->)", re.DOTALL)
+OURS = "throughline"
+Report: TypeAlias = Mapping[str, Any]
+"""A results file, as JSON gives it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write them, or with --check say whether they are as the results have it."""
+    parser = argparse.ArgumentParser("python -m benchmarks.readme", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if it would")
+    options = parser.parse_args(arguments)
+    text = README.read_text()
+    fresh = rendered(text)
+    if options.check:
+        print("as the results have it" if fresh == text else "out of date: make bench")
+        return int(fresh != text)
+    README.write_text(fresh)
+    return 0
+
+
+def rendered(text: str, results: Path = RESULTS) -> str:
+    """A text with all its blocks as the results have them."""
+
+    def block(match: re.Match[str]) -> str:
+        name, path = match[2], results / f"{match[2]}.json"
+        if path.exists():
+            report = json.loads(path.read_text())
+            body = f"{TABLES[name](report)}\n\n{_provenance(report)}"
+        else:
+            body = f"Not measured yet: `python -m benchmarks.{name}`."
+        return f"{match[1]}{body}\n{match[4]}"
+
+    return BLOCK.sub(block, text)
+
+
+def engines_table(report: Report) -> str:
+    """A step against its backbone, recomputing and the machine's limit."""
+    rows = [
+        [
+            f"{row['network']}, {row['precision']}",
+            row["batch"],
+            f"{row['stream_over_backbone']['median']:.2f}",
+            f"{row['recompute_over_stream']['median']:.2f}"
+            if "recompute_over_stream" in row
+            else "",
+            f"{row['share_of_peak']['median']:.0%}",
+            _spread(row["stream_ms"], 2),
+        ]
+        for row in report["rows"]
+    ]
+    heads = [
+        "network",
+        "batch",
+        "step / backbone",
+        "recompute / step",
+        "share of peak",
+        "ms a crop",
+    ]
+    memory = report["memory"]
+    return (
+        _table(heads, rows)
+        + f"\n\nA process that streams grl-edge with {memory['slots']} slots is {memory['resident_mb']:.0f} MB"
+        f" in memory, of which {memory['rows_mb']:.0f} MB are state."
+    )
+
+
+def tracker_table(report: Report) -> str:
+    """Scores on real sequences, and how many times ours peers take in crowds."""
+    outcomes, ratios = report["outcomes"], report["ratios"]
+    first = outcomes[OURS]
+    real = [case for case, outcome in first.items() if outcome["hota"] and "crowd" not in case]
+    crowds = [case for case in ("crowd 13", "crowd 100", "crowd 500") if case in first]
+    rows = []
+    for name, of in outcomes.items():
+        scores = [f"{100 * of[c]['hota']:.1f} / {100 * of[c]['idf1']:.1f}" for c in real]
+        times = [
+            (f"{ratios[name][c]:.1f}× " if name in ratios else "1× ")
+            + f"({of[c]['microseconds']:,.0f} µs)"
+            for c in crowds
+        ]
+        rows.append([_bold(name), *scores, *times])
+    heads = ["tracker", *real, *(case.replace("crowd ", "") + " people" for case in crowds)]
+    return (
+        _table(heads, rows) + "\n\n![Time and accuracy of trackers](benchmarks/results/tracker.png)"
+    )
+
+
+def synthetic_table(report: Report) -> str:
+    """The rendered world, judged."""
+    rows = [
+        [what, measure, f"{value:,}" if isinstance(value, int) else value]
+        for what, part in report["rows"].items()
+        for measure, value in part.items()
+        if "want" in measure or "fps" in measure  # the rest explains these, in the file
+    ]
+    return _table(["what", "measure", "value"], rows)
+
+
+def peers_table(report: Report) -> str:
+    """Whole pipelines: ratios, scores, then absolute figures."""
+    rows = []
+    for name, sets in report["measured"].items():
+        for kind, figures in sets.items():
+            ratio = report["ratios"].get(name, {}).get(kind)
+            scores = report["scores"].get(name, {}) if kind == report["site"]["name"] else {}
+            rows.append(
+                [
+                    _bold(name),
+                    kind,
+                    f"{ratio[1]:.1f}× ({ratio[0]:.1f}–{ratio[2]:.1f})" if ratio else "",
+                    f"{100 * scores['idf1_within']:.1f}" if scores else "",
+                    f"{100 * scores['idf1_across']:.1f}" if scores else "",
+                    *(
+                        f"{_median(figures[measure]):.0f}"
+                        for measure in (
+                            "frames_per_second",
+                            "processor_ms_per_frame",
+                            "latency_ms",
+                            "peak_memory_mb",
+                        )
+                    ),
+                ]
+            )
+    heads = [
+        "pipeline", "videos", "ours is faster by", "IDF1 within cameras", "across",
+        "frames/s", "CPU ms a frame", "latency ms", "peak MB",
+    ]  # fmt: skip
+    left_out = [f"Left out: {name} ({why})." for name, why in report["absent"].items()]
+    return "\n\n".join([_table(heads, rows), *left_out])
+
+
+def growth_table(report: Report) -> str:
+    """Each curve's ends and the power it grows with there."""
+    rows = [
+        [
+            curve["name"],
+            f"{curve['x'][0]:,}…{curve['x'][-1]:,} {curve['across']}",
+            f"n^{curve['powers'][0]:.2f}…n^{curve['powers'][-1]:.2f}",
+            f"{curve['y'][0]:,.3g}…{curve['y'][-1]:,.3g} {curve['unit']}",
+        ]
+        for curve in report["curves"]
+    ]
+    table = _table(["what", "over", "grows as", "from…to"], rows)
+    return table + "\n\n![How time grows](benchmarks/results/growth.png)"
+
+
+def embeddings_table(report: Report) -> str:
+    """Who finds the right person, at what price."""
+    cheapest = min(row["ms"]["median"] for row in report["rows"])
+    rows = [
+        [
+            row["name"],
+            f"{row['ms']['median'] / cheapest:.1f}×",
+            f"{row['rank1']:.3f}" if row["rank1"] is not None else "no weights",
+            _spread(row["ms"], 2),
+        ]
+        for row in report["rows"]
+    ]
+    table = _table(["embedder", "time", "rank-1", "ms a crop"], rows)
+    return table + "\n\n![Rank-1 against time](benchmarks/results/embeddings.png)"
+
+
+TABLES: Mapping[str, Callable[[Report], str]] = {
+    "engines": engines_table,
+    "tracker": tracker_table,
+    "synthetic": synthetic_table,
+    "peers": peers_table,
+    "growth": growth_table,
+    "embeddings": embeddings_table,
+}
+
+
+def _provenance(report: Report) -> str:
+    machine = report["machine"]
+    versions = machine.get("versions") or report.get("versions") or {}
+    words = [
+        f"`{report['command']}`",
+        f"{machine['processor']}, {machine['cores']} cores",
+        *([f"load {machine['load']} at the start"] if "load" in machine else []),
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        machine["date"],
+    ]
+    return "Measured by " + "; ".join(word for word in words if word) + "."
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _bold(name: str) -> str:
+    return "**ours**" if name == OURS else name
+
+
+def _spread(figures: Mapping[str, float], digits: int) -> str:
+    least, median, most = (f"{figures[key]:.{digits}f}" for key in ("least", "median", "most"))
+    return f"{median} ({least}–{most})"
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
