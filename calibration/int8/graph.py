@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 )
 
 OPSET = 17
-PRODUCTS = ("Conv", "Gemm", "MatMul")
+PRODUCTS = ("Conv",)
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "HardSwish", "MaxPool")
 
 

@@ -58,7 +58,7 @@ def test_the_manifest_says_how_and_at_what_cost(packages):
     how = manifest.quantisation
     assert manifest.precision == "int8"
     assert manifest.source == "embedder.onnx"
-    assert (how.layers, how.kept, how.forced) == (4, (), False)
+    assert (how.layers, how.kept, how.forced) == (3, (), False)
     assert how.measure == "cosine"
     assert "no labels" in how.judged_on
     assert how.before == pytest.approx(1.0)
@@ -93,7 +93,7 @@ def test_a_layer_that_eight_bits_cannot_hold_stays_in_floating_point(
     how = read_manifest(tmp_path / "out").quantisation
     assert "second" in how.kept
     assert how.after >= 0.99
-    assert how.layers + len(how.kept) == 4
+    assert how.layers + len(how.kept) == 3
 
 
 def test_too_great_a_loss_is_refused_unless_forced(embedder_onnx, crops, tmp_path, capsys):

@@ -41,9 +41,9 @@ def test_layers_are_products_behind_the_first_and_residual_sums(
     stream_onnx, embedder_onnx, tmp_path
 ):
     """The sums that carry the memory on are no residual branch: they stay exact."""
-    assert graph.layers(graph.load_graph(stream_onnx)) == ("second", "look_back", "project")
+    assert graph.layers(graph.load_graph(stream_onnx)) == ("second", "look_back")
     model = graph.load_graph(embedder_onnx(tmp_path / "e.onnx"))
-    assert graph.layers(model) == ("second", "third", "residual", "project")
+    assert graph.layers(model) == ("second", "third", "residual")
 
 
 def test_every_scale_is_symmetric_int8_and_weights_have_one_per_channel(stream):
@@ -129,7 +129,7 @@ def test_without_quantisers_the_same_ranges_stand_beside_the_graph(stream):
     onnx.checker.check_model(bare)
     kinds = {node.op_type for node in bare.graph.node}
     assert kinds == {node.op_type for node in original.graph.node}
-    assert plain.layers == {"second", "look_back", "project"}
+    assert plain.layers == {"second", "look_back"}
     assert set(plain.limits) == set(found)
     for name, limit in plain.limits.items():
         assert limit == pytest.approx(found[name].limit, rel=1e-5)
