@@ -21,7 +21,7 @@ import numpy as np
 from calibration.errors import StorageError
 from calibration.sets import CROPS, FRAMES, CalibrationSet, Person, write_set
 from pipeline.frames import FloatArray, Frame, Image, Tracks
-from pipeline.tracklets import quality
+from pipeline.quality import quality
 
 Cell: TypeAlias = tuple[int, int, int]
 """Camera, hour, class of size."""
