@@ -20,7 +20,8 @@ import numpy as np
 
 from calibration.errors import StorageError
 from calibration.sets import CROPS, FRAMES, CalibrationSet, Person, write_set
-from pipeline.frames import FloatArray, Frame, Image, Tracks
+from pipeline.frames import FloatArray, Frame, Tracks
+from pipeline.pixels import Image
 from pipeline.quality import quality
 
 Cell: TypeAlias = tuple[int, int, int]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import RefusedError, TooLittleError
-from calibration.homography import Fit, apply, coverage, fit, refine
+from calibration.homography import Fit, apply, coverage, fit, inverse, refine
 from pipeline.frames import FloatArray, IntArray
 
 Floats = NDArray[np.float64]
@@ -259,7 +259,7 @@ def _sound(matrix: Floats, points: Floats) -> Floats | None:
 def _agree(pairs: _Pairs, matrix: Floats) -> tuple[NDArray[np.bool_], float]:
     """Which pairs a homography makes one person, each at most once, and how many steps that is."""
     try:
-        back = np.linalg.inv(matrix)
+        back = inverse(matrix)
     except np.linalg.LinAlgError:
         return np.zeros(len(pairs.one), np.bool_), 0.0
     fine = np.hypot(*(apply(matrix, pairs.b) - pairs.a).T) < pairs.reach_a

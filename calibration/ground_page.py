@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from calibration.floor_plan import area
-from calibration.homography import Fit, Floats, apply
+from calibration.homography import Fit, Floats, apply, inverse
 from calibration.page import GREY, RED, Plot, Table, plot, write_page
 from pipeline.ground import METRES, GroundSettings, OverlapSettings
 
@@ -104,7 +104,7 @@ def _from_above(
 
 
 def _in_the_picture(camera: str, marks: Marks) -> Plot:
-    back = apply(np.linalg.inv(marks.fit.matrix), marks.floor)
+    back = apply(inverse(marks.fit.matrix), marks.floor)
 
     def draw(axes: Axes) -> None:
         inside = marks.fit.inliers

@@ -93,6 +93,12 @@ def refine(matrix: Floats, source: Floats, target: Floats) -> Floats:
     return better
 
 
+def inverse(matrix: Floats) -> Floats:
+    """The way back; numpy's error where there is none."""
+    back: Floats = np.linalg.inv(matrix).astype(np.float64)
+    return back
+
+
 def apply(matrix: Floats, points: Floats) -> Floats:
     """(N, 2) points through a homography."""
     homogeneous = points @ matrix[:, :2].T + matrix[:, 2]

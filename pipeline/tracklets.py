@@ -146,10 +146,10 @@ class Tracklets:
             rows["key"], rows["slot"], rows["since"] = new, -1, time
             rows["embedded"] = rows["told"] = -np.inf
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
-        rows = np.searchsorted(self._rows["key"], keys)
-        self._rows["seen"][rows] = time
+        at = np.searchsorted(self._rows["key"], keys).astype(np.int64)
+        self._rows["seen"][at] = time
         self._footing.note(
-            self._rows["walk"], rows, frame.camera, tracks.boxes, frame.pixels.size, time
+            self._rows["walk"], at, frame.camera, tracks.boxes, frame.pixels.size, time
         )
 
     def _hear(self, frame: Frame) -> None:

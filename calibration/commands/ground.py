@@ -19,7 +19,7 @@ from calibration.known_site import read_known
 from calibration.people import related, spread_out, ways_in
 from calibration.point_pairs import floor_of, gathered, read_points
 from calibration.record import read_record
-from calibration.site_file import Section, provenance, write_result
+from calibration.site_file import Result, Section, provenance, write_result
 from pipeline.ground import METRES, GroundSettings, OverlapSettings
 from pipeline.settings import load_settings
 
@@ -94,7 +94,7 @@ def write_ground(
 ) -> None:
     """Into the site's file, with where it comes from."""
     origin = provenance("; ".join(found.sources), "; ".join(found.amounts), found.evidence)
-    result = {
+    result: Result = {
         "ground": [_ground_section(ground) for ground in grounds],
         "overlap": [
             {"cameras": list(overlap.cameras), "floor": [_round(c) for c in overlap.floor]}

@@ -14,7 +14,8 @@ from calibration.int8.samples import Samples, steps_of
 from engines.engine import Engine
 from engines.package import Head, Kind, Manifest
 from pipeline.detect import Detector, DetectorSpec
-from pipeline.frames import Detections, FloatArray, Image
+from pipeline.frames import Detections, FloatArray
+from pipeline.pixels import Image
 
 AP_ALLOWED = 0.01
 COSINE_ALLOWED, AGREEMENT_ALLOWED = 0.01, 0.03

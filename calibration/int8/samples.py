@@ -13,7 +13,7 @@ from calibration.errors import TooLittleError, UsageError
 from engines.engine import Array, Engine
 from engines.rows import STATE
 from pipeline.detect import Letterbox
-from pipeline.frames import Image
+from pipeline.pixels import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 CROP_FOLDERS = ("crops", "bbox_train", "bbox_test", ".")

@@ -16,6 +16,8 @@ from pipeline.frames import IntArray
 from pipeline.identify.paths import Paths, steps
 
 Floats = NDArray[np.float64]
+Cameras = NDArray[np.int32]
+"""By index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,12 @@ class Floors:
         self._area = np.array([g.area if g else np.nan for g in known])
         self._metric = np.array([bool(g and g.metric) for g in known], np.bool_)
 
-    def comparable(self, ours: IntArray, theirs: IntArray) -> NDArray[np.bool_]:
+    def comparable(self, ours: Cameras, theirs: Cameras) -> NDArray[np.bool_]:
         """Whether cameras (Q, 1) and (1, R) give places in one frame."""
         return np.asarray((self._frame[ours] == self._frame[theirs]) & (self._frame[ours] >= 0))
 
     def together(
-        self, paths: Paths, one: IntArray, other: IntArray, ours: IntArray, theirs: IntArray
+        self, paths: Paths, one: IntArray, other: IntArray, ours: Cameras, theirs: Cameras
     ) -> Floats:
         """(P,) log-likelihood ratios of pairs of rows that are there at once; NaN without a common step.
 
@@ -106,7 +108,8 @@ class Floors:
         drift = settings.pace * (times[pair, step] - others[pair, step])
         slack = self._slack(ours, theirs)[pair] + drift**2
         area = np.minimum(self._area[ours], self._area[theirs])[pair]
-        away, spread = (here - there)[:, :2], (here + there)[:, 2:]
+        away = (here - there)[:, :2].astype(np.float64)
+        spread = (here + there)[:, 2:].astype(np.float64)
         same = density(away, spread, slack)
         beside = density(away, spread, slack + self._company(ours)[pair])
         ratio = np.log(
@@ -120,7 +123,7 @@ class Floors:
             return np.asarray(worth * total / count)
 
     def handover(
-        self, paths: Paths, before: IntArray, after: IntArray, ours: IntArray, theirs: IntArray
+        self, paths: Paths, before: IntArray, after: IntArray, ours: Cameras, theirs: Cameras
     ) -> Floats:
         """(P,) log-likelihood ratios that `after` goes on where `before` ended; NaN where nothing is known."""
         settings = self.settings
@@ -139,11 +142,11 @@ class Floors:
         ratio = np.where(miracle, settings.miracle, np.minimum(ratio, settings.handover))
         return np.where(self._metric[ours] & self._metric[theirs], ratio, np.nan)
 
-    def _slack(self, ours: IntArray, theirs: IntArray) -> Floats:
+    def _slack(self, ours: Cameras, theirs: Cameras) -> Floats:
         """Variance along either axis that two cameras' calibrations leave."""
         return np.asarray(self._error[ours] ** 2 + self._error[theirs] ** 2)
 
-    def _company(self, ours: IntArray) -> Floats:
+    def _company(self, ours: Cameras) -> Floats:
         """Variance of the distance of people in company; in pixels, as far as is known, half the picture's error."""
         distance = self.settings.company_distance
         return np.where(self._metric[ours], distance, 3 * self._error[ours]) ** 2

@@ -192,7 +192,8 @@ class Prior:
         ratio = floors.together(
             paths, some.rows[one], others.rows[other], some.camera[one], others.camera[other]
         )
-        one, other, ratio = (array[~np.isnan(ratio)] for array in (one, other, ratio))
+        told = ~np.isnan(ratio)
+        one, other, ratio = one[told], other[told], ratio[told]
         place[one, other] = floor[one, other] = ratio + focus
         forbidden[one, other] |= ratio < floors.settings.impossible
 
