@@ -29,9 +29,9 @@ from rich.table import Table
 from benchmarks.approximate import SIZE, gallery_of
 from benchmarks.crowds import HEIGHT, WIDTH, crowd
 from benchmarks.machine import this_machine
+from benchmarks.shaken import ShakenTruth
 from engines import StreamingReid, open_engine
 from engines.bench import measure
-from pipeline.demo import ShakenTruth
 from pipeline.frames import TrackletUpdate
 from pipeline.identify import Identifier, IdentifySettings, Mapping
 from pipeline.identify.gallery import ROW, Gallery

@@ -158,18 +158,20 @@ def run_peer(name: str, job: Job) -> dict[str, np.ndarray]:
 
 def throughline(job: Job) -> dict[str, np.ndarray]:
     """Ours, as the command line runs it: all cameras at once, files completely, no videos drawn; on
-    the rendered site with what the demonstration knows of it.
+    a rendered site with its measured floor, as in the demonstration.
     """
     run, settings = map(importlib.import_module, ("pipeline.run", "pipeline.settings"))
-    mot, demo = map(importlib.import_module, ("pipeline.mot_text", "pipeline.demo"))
-    known = {Path(video).stem for video in job.videos} >= {
-        camera for pair in demo.MATCH.apart for camera in pair
-    }
+    mot, ground = map(importlib.import_module, ("pipeline.mot_text", "calibration.commands.ground"))
+    known, measured = Path(job.scratch) / "site.toml", Path(job.videos[0]).parent / "site.json"
+    if measured.is_file():
+        ground.calibrate_known(measured, known)
+    floor = settings.load_settings(known) if measured.is_file() else settings.Settings()
     site = settings.Settings(
         camera=tuple(settings.CameraSettings(video) for video in job.videos),
         detector=settings.DetectorSettings(package=job.package),
         embedder=settings.EmbedderSettings(package=job.embedder),
-        match=demo.MATCH if known else settings.MatchSettings(),
+        ground=floor.ground,
+        overlap=floor.overlap,
     )
     folder = Path(job.scratch) / "run"
     cpu = processor_seconds()

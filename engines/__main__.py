@@ -65,6 +65,7 @@ def _build(options: argparse.Namespace, console: Console) -> int:
         max_batch=options.max_batch,
         size=options.size,
         end_to_end=options.end_to_end,
+        compact=options.compact,
         normalisation=NORMALISATIONS[options.normalisation] if options.normalisation else None,
         licence=options.licence,
     )
@@ -254,6 +255,11 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--size", type=_size, help="HxW of an Ultralytics detector (640x640)")
     build.add_argument(
         "--end-to-end", action="store_true", help="the detector's NMS-free head, where it has one"
+    )
+    build.add_argument(
+        "--compact",
+        action="store_true",
+        help="keep an OpenVINO package's weights in half precision: half the size on disk",
     )
     build.add_argument(
         "--normalisation", choices=NORMALISATIONS, help="what a foreign network wants of its pixels"

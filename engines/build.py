@@ -43,6 +43,8 @@ class Request:
     size: tuple[int, int] | None = None
     """Height and width of an Ultralytics detector's pictures."""
     end_to_end: bool = False
+    compact: bool = False
+    """Weights of an OpenVINO package are kept in half precision: half the size, computed as before."""
     normalisation: Normalisation | None = None
     licence: str | None = None
 
@@ -56,6 +58,7 @@ class Request:
         ]
         words += [f"--size {self.size[0]}x{self.size[1]}"] if self.size else []
         words += ["--end-to-end"] if self.end_to_end else []
+        words += ["--compact"] if self.compact else []
         return " ".join(words)
 
 
@@ -240,7 +243,7 @@ def _compile(request: Request, graph: Graph, folder: Path) -> Path:
         )
         if isinstance(model, Path):
             model = importlib.import_module("engines.openvino").read(model)
-        ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+        ov.save_model(model, folder / "model.xml", compress_to_fp16=request.compact)
         return folder / "model.xml"
     if request.backend == "torch":
         shutil.copy(request.source, folder / "weights.safetensors")

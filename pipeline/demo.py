@@ -1,33 +1,26 @@
 """The demonstration: a rendered site with known truth through the whole live loop, and its score.
 
-The boxes are those of the truth, shaken and with gaps: the repository ships no detector's weights yet. Everything
-after them is what runs on real cameras.
+Everything is what runs on real cameras: the shipped detector and embedder over decoded H.264. Where the floor is, the
+operator of this site has measured; who is who, nobody tells.
 """
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from calibration.commands.ground import calibrate_known
 from pipeline.evaluation import evaluate_run
 from pipeline.folder import IDENTITIES
-from pipeline.frames import Detections, Frame
 from pipeline.run import RunOptions
-from pipeline.settings import CameraSettings, MatchSettings, Settings, load_settings
+from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
 from synthetic import SiteRequest, write_site
 
 SITE, SEED, SECONDS, FPS = "mall", 2026, 40.0, 12.5
 SIZE = (768, 432)
-MATCH = MatchSettings(even=0.67, slope=9.0)
-"""Similarity as fitted on other rendered people (models/grl-edge/CARD.md)."""
-MISSED, SHAKEN, SEEN = 0.05, 0.03, 0.2
-"""Share of boxes left out; deviation of the corners in widths and heights; visibility that a detector needs."""
 
 
 def demo(settings: Settings, output: Path, console: Console, seconds: float | None = None) -> int:
@@ -44,16 +37,12 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     site.unlink(missing_ok=True)
     calibrate_known(truth / "site.json", site)  # as an operator would who has measured the floor
     known = load_settings(site)
-    settings = replace(
-        settings, camera=cameras, match=MATCH, ground=known.ground, overlap=known.overlap
-    )
+    settings = replace(settings, camera=cameras, ground=known.ground, overlap=known.overlap)
     (output / IDENTITIES).unlink(missing_ok=True)  # every demonstration starts from nothing
     (output / "events.jsonl").unlink(missing_ok=True)
     shutil.rmtree(output / "tracks", ignore_errors=True)
-    console.print(
-        f"running {len(videos)} cameras in real time; boxes come from the truth, shaken and with gaps"
-    )
-    summary = watched_run(settings, RunOptions(output), console, ShakenTruth(truth, SEED))
+    console.print(f"running {len(videos)} cameras in real time")
+    summary = watched_run(settings, RunOptions(output), console)
     console.print(score_table(evaluate_run(output, truth)))
     latency = summary["latency_seconds"]
     assert isinstance(latency, dict)
@@ -61,27 +50,3 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     console.print(f"report: {output / 'report.html'}")
     console.print(f"annotated videos: {', '.join(str(output / video.name) for video in videos)}")
     return 0
-
-
-class ShakenTruth:
-    """Boxes from a site's truth, as an honest detector might give them: uncertain, and some missing."""
-
-    def __init__(self, site: Path, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._rows = {
-            path.stem: np.loadtxt(path, delimiter=",", ndmin=2)
-            for path in (site / "gt").glob("*.txt")
-        }
-
-    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
-        return [self._boxes(frame) for frame in frames]
-
-    def _boxes(self, frame: Frame) -> Detections:
-        rows = self._rows[frame.camera]
-        rows = rows[(rows[:, 0] == frame.index + 1) & (rows[:, 8] >= SEEN)]
-        rows = rows[self._rng.random(len(rows)) >= MISSED]
-        size = np.tile(rows[:, 4:6], 2)
-        boxes = np.hstack([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]])
-        boxes = boxes + self._rng.normal(0, SHAKEN, boxes.shape) * size
-        scores = np.clip(0.4 + 0.55 * rows[:, 8] + self._rng.normal(0, 0.05, len(rows)), 0.1, 0.99)
-        return Detections(boxes.astype(np.float32), scores.astype(np.float32))

@@ -188,11 +188,6 @@ def _conclude(
 def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:
     """The detector that the settings name: a package of ours or a foreign graph."""
     path = Path(settings.package)
-    if settings.package == DetectorSettings().package and not path.exists():
-        raise SettingsError(
-            "this version ships no detector: name one with --detector, an ONNX graph or a package made by "
-            "`python -m engines fetch yolo11n` and `python -m engines build weights/yolo11n.pt -o DIR`"
-        )
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     detector = Detector(open_network(path), spec)

@@ -12,6 +12,7 @@ package = "engines-here/grl"
 """
 
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +147,7 @@ class Settings:
 
     def identify(self) -> IdentifySettings:
         """As the identities want it."""
-        known = self.match.identify(self.travel)
+        known = self._informed().identify(self.travel)
         if not self.ground:
             return known
         grounds = {
@@ -160,6 +161,19 @@ class Settings:
             site=self._sight(known.site),
             floor=FloorSettings(grounds=grounds),
         )
+
+    def _informed(self) -> MatchSettings:
+        """What is known of looks; where the site says nothing, what its makers measured of the embedder."""
+        match, guess = self.match, MatchSettings()
+        said = (match.even, match.slope, match.curve) != (guess.even, guess.slope, guess.curve)
+        told = Path(f"{self.embedder.package}.likeness.json")
+        if said or not told.is_file():
+            return match
+        try:
+            likeness = json.loads(told.read_text())
+            return replace(match, even=float(likeness["even"]), slope=float(likeness["slope"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(f"{told} does not say what a likeness is worth: {error}") from error
 
     def floors(self) -> dict[str, FloorMap]:
         """Of the cameras that know their floor."""

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser("import-reference", help="convert the published code's checkpoints")
     )
     _detector(commands.add_parser("detector", help="fine-tune a YOLO to find people"))
+    _likeness(commands.add_parser("likeness", help="fit what a cosine says, from vectors of embed"))
     _models(commands.add_parser("models", help="train the shipped weights anew"))
     return whole
 
@@ -151,6 +152,17 @@ def _detector(detector: argparse.ArgumentParser) -> None:
     )
     detector.add_argument("--resume", action="store_true", help="go on from the last epoch")
     detector.add_argument("--json", action="store_true", help="print the outcome as JSON")
+
+
+def _likeness(likeness: argparse.ArgumentParser) -> None:
+    likeness.add_argument("vectors", type=Path, metavar="VECTORS.npz")
+    likeness.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="PACKAGE.likeness.json beside the package that made the vectors",
+    )
 
 
 def _models(models: argparse.ArgumentParser) -> None:

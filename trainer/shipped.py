@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from trainer.errors import StorageError, TrainingError, UsageError
 
 PLAN = Path(__file__).with_name("shipped.toml")
@@ -40,6 +43,8 @@ class Shipped:
     limits: str
     licence: str
     steps: tuple[Step, ...]
+    packages: tuple[str, ...] = ()
+    """Commands that build engine packages from the weights."""
 
 
 def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
@@ -48,7 +53,12 @@ def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
         with path.open("rb") as file:
             tables = tomllib.load(file)
         return tuple(
-            Shipped(name=name, **table | {"steps": tuple(Step(**step) for step in table["steps"])})
+            Shipped(
+                name=name,
+                **table
+                | {"steps": tuple(Step(**step) for step in table["steps"])}
+                | {"packages": tuple(table.get("packages", ()))},
+            )
             for name, table in tables.items()
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
@@ -71,11 +81,36 @@ def make(
     target = output / shipped.file
     try:
         output.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_filled(shipped.weights, work), target)
+        _keep(Path(_filled(shipped.weights, work)), target)
         (output / f"{target.stem}.md").write_text(_card(shipped, target, scores))
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror}") from error
     tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+    for package in shipped.packages:
+        command = package.format(
+            python=shlex.quote(sys.executable), output=shlex.quote(str(output))
+        )
+        tell(f"  {command}")
+        _run(shlex.split(command))
+
+
+def _keep(source: Path, target: Path) -> None:
+    """A copy to ship. Matrices of ours are kept in half precision, which is enough to go on from."""
+    if source.suffix != ".safetensors":
+        shutil.copyfile(source, target)
+        return
+    with safe_open(source, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        notes = file.metadata()
+    narrow = {key: t.half() if t.ndim > 1 else t for key, t in tensors.items()}
+    save_file(narrow, target, metadata=notes)
+
+
+def _run(arguments: Sequence[str]) -> str:
+    answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode:
+        raise TrainingError(f"`{shlex.join(arguments)}` ended with exit code {answer.returncode}")
+    return answer.stdout
 
 
 def _once(step: Step, command: str, work: Path) -> str:
@@ -85,14 +120,12 @@ def _once(step: Step, command: str, work: Path) -> str:
         return done.read_text()
     resume = step.resume_if and Path(_filled(step.resume_if, work)).is_file()
     arguments = shlex.split(command) + (["--resume"] if resume else [])
-    answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
-    if answer.returncode:
-        raise TrainingError(f"`{command}` ended with exit code {answer.returncode}")
+    printed = _run(arguments)
     done.parent.mkdir(parents=True, exist_ok=True)
     draft = done.with_suffix(".part")
-    draft.write_text(answer.stdout)
+    draft.write_text(printed)
     draft.replace(done)
-    return answer.stdout
+    return printed
 
 
 def _filled(text: str, work: Path) -> str:

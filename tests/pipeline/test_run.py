@@ -158,12 +158,6 @@ def test_no_camera_is_refused(refused, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_without_a_detector_the_way_to_one_is_told(refused, tmp_path):
-    told = refused("rtsp://127.0.0.1:9/x", "--output", tmp_path / "run")
-    assert "ships no detector" in told
-    assert "engines fetch yolo11n" in told
-
-
 def test_a_site_with_an_unknown_option_is_refused_with_its_brackets(refused, tmp_path):
     (tmp_path / "site.toml").write_text('[[camera]]\nadress = "hall.mp4"\n')
     assert "site.toml, [[camera]] has no 'adress'" in refused("--site", tmp_path / "site.toml")

@@ -1,0 +1,43 @@
+"""What a cosine says, against the line that made the pairs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from trainer.__main__ import main
+from trainer.likeness import fit_likeness
+
+
+def people(count: int, noise: float, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(count), 4)
+    looks = rng.normal(size=(count, 64))[ids] + noise * rng.normal(size=(len(ids), 64))
+    return {
+        "embedding": looks.astype(np.float32),
+        "ids": ids,
+        "cameras": np.tile(np.arange(4), count),
+    }
+
+
+def test_the_even_point_and_slope_are_those_of_the_two_normal_distributions():
+    """Equal widths s and means a, b: even at (a + b) / 2, slope (a − b) / s² (textbook discriminant)."""
+    made = people(60, noise=1.0)
+    found = fit_likeness(made["embedding"], made["ids"], made["cameras"])
+    unit = made["embedding"] / np.linalg.norm(made["embedding"], axis=1, keepdims=True)
+    cosines, same = unit @ unit.T, made["ids"][:, None] == made["ids"][None]
+    apart = made["cameras"][:, None] != made["cameras"][None]
+    yes, no = cosines[same & apart], cosines[~same & apart]
+    middle = (yes.mean() + no.mean()) / 2
+    slope = (yes.mean() - no.mean()) / ((yes.var() + no.var()) / 2)
+    assert found.even == pytest.approx(middle, abs=0.04)
+    assert found.slope == pytest.approx(slope, rel=0.3)
+
+
+def test_it_is_written_for_a_package_and_too_few_people_are_said(tmp_path, capsys):
+    np.savez(tmp_path / "v.npz", **people(30, noise=1.0))
+    assert main(["likeness", str(tmp_path / "v.npz"), "-o", str(tmp_path / "likeness.json")]) == 0
+    assert set(json.loads((tmp_path / "likeness.json").read_text())) == {"even", "slope"}
+    np.savez(tmp_path / "few.npz", **people(1, noise=1.0))
+    assert main(["likeness", str(tmp_path / "few.npz"), "-o", str(tmp_path / "no.json")]) == 2
+    assert "too few" in capsys.readouterr().err

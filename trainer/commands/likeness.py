@@ -1,0 +1,33 @@
+"""`likeness`: what a cosine between two people's embeddings says, for the matcher to start from."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from trainer.errors import StorageError, UsageError
+from trainer.likeness import fit_likeness
+
+
+def run(options: argparse.Namespace) -> None:
+    """Fit it to vectors that `embed` wrote, and write it beside a package."""
+    try:
+        with np.load(options.vectors) as arrays:
+            found = [arrays[name] for name in ("embedding", "ids", "cameras")]
+    except (OSError, KeyError, ValueError) as error:
+        raise UsageError(f"{options.vectors} holds no vectors of `embed`: {error}") from error
+    likeness = fit_likeness(*found)
+    told = {"even": round(likeness.even, 4), "slope": round(likeness.slope, 2)}
+    _write(options.output, json.dumps(told) + "\n")
+    Console(stderr=True).print(
+        f"{options.output}: even at {likeness.even:.3f}, {likeness.slope:.1f} nats a unit of cosine"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
