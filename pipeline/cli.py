@@ -69,8 +69,6 @@ def _run(words: Sequence[str], console: Console) -> int:
         video=not options.no_video,
         record=options.record,
     )
-    if settings.uncalibrated:
-        console.print(settings.uncalibrated, markup=False, highlight=False, soft_wrap=True)
     summary = watched_run(settings, chosen, console)
     told = f"{summary['identities']} people; events, tracks, video and report in {output}"
     console.print(told, markup=False, soft_wrap=True)
@@ -78,6 +76,8 @@ def _run(words: Sequence[str], console: Console) -> int:
     assert isinstance(earlier, list)
     if earlier:
         console.print(f"the run before it is in {output / earlier[-1]}", soft_wrap=True)
+    if settings.uncalibrated:
+        console.print(settings.uncalibrated, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print(json.dumps(summary))
     _complain(summary, console)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -75,7 +76,7 @@ def score_table(found: "Evaluation") -> Table:
         "linked: IDF1 if every tracklet had its true identity; the rest is boxes and broken tracklets"
     )
     columns = ("", "HOTA", "IDF1", "linked", "MOTA", "switches", "misses", "false", "people")
-    table = Table(*columns, caption=caption)
+    table = Table(*columns, caption=caption, box=SIMPLE_HEAD, pad_edge=False)
     rows = [(name, score, found.cameras_linked[name]) for name, score in found.cameras.items()]
     for name, score, linked in [*rows, ("all cameras", found.overall, found.truth_linked)]:
         shares = (score.hota, score.idf1, linked.idf1, score.mota)

@@ -88,7 +88,9 @@ def make(
     tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     for package in shipped.packages:
         command = package.format(
-            python=shlex.quote(sys.executable), output=shlex.quote(str(output))
+            python=shlex.quote(sys.executable),
+            output=shlex.quote(str(output)),
+            work=shlex.quote(str(work)),
         )
         tell(f"  {command}")
         _run(shlex.split(command))

@@ -134,7 +134,8 @@ class _Video:
     def __init__(self, path: Path, size: tuple[int, int], quality: int, start: float) -> None:
         # In fragments: the file can be played at any time, closing takes no time, and no index grows.
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        self._container = av.open(str(path), "w", options=options)
+        self._file = path.open("wb")  # of Python: FFmpeg's own keeps a full disk to itself
+        self._container = av.open(self._file, "w", format="mp4", options=options)
         self._stream = self._container.add_stream("libx264", rate=Fraction(25))
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
@@ -151,10 +152,12 @@ class _Video:
         self._last = max(self._last + 1, round((time - self._start) * _TICKS))
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
+        self._file.flush()
 
     def close(self) -> None:
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        with self._file:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
 
     def _resized(self, planes: Plane) -> Plane:
         resized = np.empty((self._size[1] * 3 // 2, self._size[0]), np.uint8)
