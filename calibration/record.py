@@ -1,4 +1,4 @@
-"""A recording of running data, as `run_pipeline.py --record` leaves it: see pipeline/publish/record.py."""
+"""A recording of running data, as `run_pipeline.py --record` leaves it: see pipeline/publish/record_file.py."""
 
 import sqlite3
 from contextlib import closing
@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import RecordError
+from pipeline.errors import OutputError
 from pipeline.frames import FloatArray, IntArray
-from pipeline.publish.record import APPLICATION, FORMAT, erase_if_expired
+from pipeline.publish.record_file import APPLICATION, FORMAT, NAME, erase_expired
 
 Rows: TypeAlias = NDArray[Any]
 """A structured array."""
-NAME = "record.db"
+_APART = 3600.0
+"""Seconds to put between two runs that overlap in time, as films do: nobody walks from one into the other."""
 
 TRACKLET = np.dtype(
     [
+        ("run", np.int64),  # of those that were recorded one after the other
         ("camera", np.int32),  # indexes Record.cameras
         ("local_id", np.int64),
         ("first", np.float64),  # seconds since the epoch
@@ -49,7 +52,7 @@ class Record:
     sizes: IntArray
     """(C, 2) width and height of each camera's pictures."""
     tracklets: Rows
-    """(T,) of TRACKLET, sorted by camera and local id."""
+    """(T,) of TRACKLET, sorted by run, camera and local id. No two runs overlap in time."""
     boxes: Rows
     """(B,) of BOX, sorted by tracklet and time; some five a second."""
     looks: Rows
@@ -59,9 +62,10 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """From the first sight of anybody to the last."""
+        """From the first sight of anybody in a run to the last, over all runs."""
         tracklets = self.tracklets
-        return float(tracklets["last"].max() - tracklets["first"].min()) if len(tracklets) else 0.0
+        spans = [_span(tracklets[tracklets["run"] == run]) for run in np.unique(tracklets["run"])]
+        return float(sum(last - first for first, last in spans))
 
     def feet(self) -> FloatArray:
         """(B, 2) the middle of each box's lower edge, in pixels."""
@@ -80,11 +84,13 @@ def read_record(path: Path) -> Record:
     path = path / NAME if path.is_dir() else path
     if not path.is_file():
         raise RecordError(f"there is no record at {path}: run `run_pipeline.py --record …` first")
-    if erase_if_expired(path):
-        raise RecordError(f"{path} was past its date and is erased: record anew")
     try:
+        if erase_expired(path):
+            raise RecordError(f"{path} was past its date and is erased: record anew")
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             return _read(path, db)
+    except OutputError as error:
+        raise RecordError(str(error)) from error
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise RecordError(f"{path} is not a record, or is damaged: {error}") from error
 
@@ -93,69 +99,98 @@ def _read(path: Path, db: sqlite3.Connection) -> Record:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     if application != APPLICATION:
         raise RecordError(f"{path} is a database, but not a record of a run")
+    db.execute("BEGIN")  # all of it as of one moment, should a run be recording
     form, network = db.execute("SELECT format, network FROM about").fetchone()
     if form != FORMAT:
         raise RecordError(
             f"{path} is a record of format {form}, this version reads {FORMAT}: record anew"
         )
     cameras = db.execute("SELECT name, width, height FROM cameras ORDER BY number").fetchall()
-    boxes = _table(db, "camera, local_id, time, frame, x0, y0, x1, y1, score", "boxes", "time")
-    looks = _table(db, "camera, local_id, time, frames, since", "looks", "frames")
-    blobs = [
-        blob
-        for (blob,) in db.execute("SELECT embedding FROM looks ORDER BY camera, local_id, frames")
-    ]
+    people = _table(db, "run, camera, local_id, number", "tracklets", "run, camera, local_id")
+    boxes = _table(db, "tracklet, time, frame, x0, y0, x1, y1, score", "boxes")
+    looks = _table(db, "tracklet, time, frames, since", "looks")
+    blobs = [blob for (blob,) in db.execute("SELECT embedding FROM looks ORDER BY rowid")]
     if len({len(blob) for blob in blobs}) > 1:
         raise RecordError(f"{path} is damaged: an embedding is cut short")
-    keys = np.unique(np.concatenate([boxes[:, :2], looks[:, :2]]), axis=0)
-    box_of, look_of = _places(keys, boxes), _places(keys, looks)
+    embeddings = np.frombuffer(b"".join(blobs), "<f2").astype(np.float32)
+    embeddings = embeddings.reshape(len(blobs), -1 if blobs else 0)
+
+    kept = np.isin(people[:, 3], np.concatenate([boxes[:, 0], looks[:, 0]]))
+    people = people[kept]
+    box_of, look_of = _places(people[:, 3], boxes[:, 0]), _places(people[:, 3], looks[:, 0])
+    tracklets = _tracklets(people, boxes, box_of, looks, look_of)
+    later = _set_apart(tracklets)
+    in_order = np.lexsort((boxes[:, 1], box_of))
+    boxes, box_of = boxes[in_order], box_of[in_order]
+    in_turn = np.lexsort((looks[:, 2], look_of))
+    looks, look_of = looks[in_turn], look_of[in_turn]
     return Record(
         path=path,
         network=network,
         cameras=tuple(name for name, _, _ in cameras),
         sizes=np.array([row[1:] for row in cameras], np.int64).reshape(-1, 2),
-        tracklets=_tracklets(keys, boxes, box_of, looks, look_of),
+        tracklets=tracklets,
         boxes=_filled(
             BOX,
             tracklet=box_of,
-            camera=boxes[:, 0],
-            time=boxes[:, 2],
-            frame=boxes[:, 3],
-            box=boxes[:, 4:8],
-            score=boxes[:, 8],
+            camera=people[box_of, 1],
+            time=boxes[:, 1] + later[box_of],
+            frame=boxes[:, 2],
+            box=boxes[:, 3:7],
+            score=boxes[:, 7],
         ),
-        looks=_filled(LOOK, tracklet=look_of, time=looks[:, 2], frames=looks[:, 3]),
-        embeddings=np.frombuffer(b"".join(blobs), "<f2")
-        .astype(np.float32)
-        .reshape(len(blobs), -1 if blobs else 0),
+        looks=_filled(
+            LOOK, tracklet=look_of, time=looks[:, 1] + later[look_of], frames=looks[:, 2]
+        ),
+        embeddings=embeddings[in_turn],
     )
 
 
-def _table(db: sqlite3.Connection, columns: str, table: str, last: str) -> NDArray[np.float64]:
-    rows = db.execute(f"SELECT {columns} FROM {table} ORDER BY camera, local_id, {last}").fetchall()
+def _table(
+    db: sqlite3.Connection, columns: str, table: str, order: str = "rowid"
+) -> NDArray[np.float64]:
+    rows = db.execute(f"SELECT {columns} FROM {table} ORDER BY {order}").fetchall()
     return np.array(rows, np.float64).reshape(len(rows), columns.count(",") + 1)
 
 
-def _places(keys: NDArray[np.float64], rows: NDArray[np.float64]) -> IntArray:
-    """Where in the sorted `keys` each row's camera and local id are."""
-    stride = 1.0 + (keys[:, 1].max() if len(keys) else 0)
-    return np.searchsorted(keys[:, 0] * stride + keys[:, 1], rows[:, 0] * stride + rows[:, 1])
+def _places(numbers: NDArray[np.float64], of: NDArray[np.float64]) -> IntArray:
+    """Where among the tracklets' `numbers` each row's is."""
+    order = np.argsort(numbers)
+    places: IntArray = order[np.searchsorted(numbers, of, sorter=order)]
+    return places
 
 
 def _tracklets(
-    keys: NDArray[np.float64],
+    people: NDArray[np.float64],
     boxes: NDArray[np.float64],
     box_of: IntArray,
     looks: NDArray[np.float64],
     look_of: IntArray,
 ) -> Rows:
-    tracklets = _filled(TRACKLET, camera=keys[:, 0], local_id=keys[:, 1])
+    tracklets = _filled(TRACKLET, run=people[:, 0], camera=people[:, 1], local_id=people[:, 2])
     tracklets["first"], tracklets["last"] = np.inf, -np.inf
-    for rows, times in ((box_of, boxes[:, 2]), (look_of, looks[:, 2]), (look_of, looks[:, 4])):
+    for rows, times in ((box_of, boxes[:, 1]), (look_of, looks[:, 1]), (look_of, looks[:, 3])):
         np.minimum.at(tracklets["first"], rows, times)
         np.maximum.at(tracklets["last"], rows, times)
-    np.maximum.at(tracklets["frames"], look_of, looks[:, 3].astype(np.int64))
+    np.maximum.at(tracklets["frames"], look_of, looks[:, 2].astype(np.int64))
     return tracklets
+
+
+def _set_apart(tracklets: Rows) -> NDArray[np.float64]:
+    """Move runs that began before the one before them had ended; answers (T,) by how many seconds."""
+    later, end = np.zeros(len(tracklets)), -np.inf
+    for run in np.unique(tracklets["run"]):
+        mine = tracklets["run"] == run
+        first, last = _span(tracklets[mine])
+        moved = end + _APART - first if first < end else 0.0
+        later[mine], end = moved, last + moved
+    tracklets["first"] += later
+    tracklets["last"] += later
+    return later
+
+
+def _span(tracklets: Rows) -> tuple[float, float]:
+    return float(tracklets["first"].min()), float(tracklets["last"].max())
 
 
 def _filled(kind: np.dtype[np.void], **columns: NDArray[Any]) -> Rows:

@@ -31,7 +31,7 @@ def make_folder(path: Path) -> Path:
 def set_aside(folder: Path) -> list[str]:
     """Move what an earlier run left in a folder to `earlier/<number>` in it; answers all such, oldest first.
 
-    Identities stay where they are: they go on.
+    Identities and the record for calibration stay where they are: they go on.
     """
     with writing(folder):
         kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdigit()}

@@ -93,7 +93,8 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     """Erase an identity from the database and from all that runs have written."""
     parser = _parser(
         "forget",
-        "Erase all that is stored of somebody: identities, events, tracks and the report's bars.",
+        "Erase all that is stored of somebody: identities, events, tracks, the report's bars and the record for "
+        "calibration, of this run and those before it in its folder. Annotated videos stay as they are.",
         "forget runs/today 17\n  python run_pipeline.py forget --database identities.db 17",
     )
     parser.add_argument("identity", type=int)
@@ -109,20 +110,36 @@ def forget_person(words: Sequence[str], console: Console) -> int:
         known = store.forget(options.identity)
         done = [] if folder is None else [erase(p, options.identity) for p in _quiet(folder, live)]
     if live and folder is not None and options.identity < store.next_identity:
-        done += _await_erasure(folder, database, options.identity)
+        done.append(_await_erasure(folder, database, options.identity))
         known = True  # somebody new may not have been in the database yet
-    events, rows = sum(part.events for part in done), sum(part.rows for part in done)
-    if not (known or events or rows):
+    failures = [failure for part in done for failure in part.failures]
+    if not (known or failures or any(done)):
         raise SettingsError(f"{folder or database} knows no identity {options.identity}")
-    console.print(
-        f"identity {options.identity} is forgotten ({events} events, {rows} rows of tracks); "
+    if known or any(done):
+        for told in _outcome(options.identity, done, folder):
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        raise OutputError(
+            f"not everything of identity {options.identity} could be erased: {'; '.join(failures)}. "
+            "Once that is seen to, repeat this"
+        )
+    return 0
+
+
+def _outcome(identity: int, done: Sequence[Erased], folder: Path | None) -> list[str]:
+    """What was erased, and what there is that was not."""
+    events, rows = sum(part.events for part in done), sum(part.rows for part in done)
+    recorded = sum(part.recorded for part in done)
+    told = [
+        f"identity {identity} is forgotten ({events} events, {rows} rows of tracks, {recorded} of the record); "
         "its number will not be used again"
-    )
+    ]
     videos = ", ".join(str(path) for part in done for path in part.videos)
     if videos:
-        told = f"videos cannot be rewritten and may still show them: {videos}"
-        console.print(told, markup=False, soft_wrap=True)
-    return 0
+        told.append(f"videos cannot be rewritten and may still show them: {videos}")
+    if folder is None:
+        told.append("what runs have written was not looked into: name a run's folder for that")
+    return told
 
 
 def _quiet(folder: Path, live: bool) -> list[Path]:
@@ -130,17 +147,16 @@ def _quiet(folder: Path, live: bool) -> list[Path]:
     return parts_of(folder)[1:] if live else parts_of(folder)
 
 
-def _await_erasure(folder: Path, database: Path, identity: int) -> list[Erased]:
+def _await_erasure(folder: Path, database: Path, identity: int) -> Erased:
     """A live run erases from its own files, and its event log says so. If it ends before, we do it."""
     events, mark = folder / "events.jsonl", f'{{"kind": "forgotten", "identity": {identity},'
     ends = time.monotonic() + _PATIENCE
     while time.monotonic() < ends:
         if mark in events.read_text():
-            videos = (folder / f"{path.stem}.mp4" for path in (folder / "tracks").glob("*.txt"))
-            return [Erased(0, 0, tuple(path for path in videos if path.is_file()))]
+            return erase(folder, identity, live=True)
         try:
             with closing(GalleryStore(database)):
-                return [erase(folder, identity)]
+                return erase(folder, identity)
         except StoreInUse:
             time.sleep(0.05)
     raise OutputError(

@@ -114,8 +114,11 @@ def run(
     # Before the other files: it refuses a folder that another run is writing into.
     network, digest = network_of(settings.embedder)
     store = GalleryStore(options.identities or folder / IDENTITIES, network, digest=digest)
-    earlier = set_aside(folder)
     identifier = Identifier(settings.identify(), store)
+    identities, recorders = recorded(
+        identifier, folder, (network, digest) if options.record else None
+    )
+    earlier = set_aside(folder)
     journal = Journal()
     with writing(folder):
         sinks: list[Sink] = [
@@ -124,7 +127,6 @@ def run(
             TrackFiles(folder / "tracks"),
         ]
     sinks += [AnnotatedVideos(folder)] if options.video else []
-    identities, recorders = recorded(identifier, folder, network if options.record else None)
     tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     warm_up()  # before the loop, which begins to count
     loop = LiveLoop(

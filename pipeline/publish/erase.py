@@ -9,29 +9,58 @@ from pathlib import Path
 
 from pipeline.errors import OutputError
 from pipeline.frames import EventKind
+from pipeline.publish.record_file import NAME as RECORD
+from pipeline.publish.record_file import erase_person
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was taken out of a folder, and what cannot be."""
+    """What was taken out of a folder, and what is left in it."""
 
     events: int
     rows: int
+    """Of tracks."""
+    recorded: int
+    """Boxes and embeddings that were kept for calibration."""
     videos: tuple[Path, ...]
     """They show everybody as they are: pictures cannot be rewritten."""
+    failures: tuple[str, ...]
+    """Files that may still hold something, each with the reason."""
+
+    def __bool__(self) -> bool:
+        return self.events + self.rows + self.recorded > 0
 
 
-def erase(folder: Path, identity: int) -> Erased:
-    """Take an identity out of a finished run's events, tracks and report."""
-    try:
-        events = erase_events(folder / "events.jsonl", identity)
-        tracks = sorted((folder / "tracks").glob("*.txt"))
-        rows = sum(erase_rows(path, identity) for path in tracks)
-        _erase_bars(folder / "report.html", identity)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be rewritten: {error.strerror}") from error
+def erase(folder: Path, identity: int, *, live: bool = False) -> Erased:
+    """Take an identity out of all that is in a run's folder. What cannot be rewritten stops nothing else.
+
+    `live`: a run is writing there, and has taken it out of its own files. The record can be shared.
+    """
+    tracks = sorted((folder / "tracks").glob("*.txt"))
+    failures: list[str] = []
+
+    def taken(erase_from: Callable[[Path, int], int], *paths: Path) -> int:
+        count = 0
+        for path in paths:
+            try:
+                count += erase_from(path, identity)
+            except OutputError as error:
+                failures.append(str(error))
+            except OSError as error:
+                failures.append(f"{path} cannot be rewritten: {error.strerror}")
+            except (ValueError, LookupError, TypeError):
+                failures.append(f"{path} is damaged")
+        return count
+
+    events = rows = 0
+    if not live:
+        events = taken(erase_events, folder / "events.jsonl")
+        rows = taken(erase_rows, *tracks)
+        taken(_erase_bars, folder / "report.html")
+    recorded = taken(erase_person, folder / RECORD)
     shown = (folder / f"{path.stem}.mp4" for path in tracks)
-    return Erased(events, rows, tuple(path for path in shown if path.is_file()))
+    videos = tuple(path for path in shown if path.is_file())
+    return Erased(events, rows, recorded, videos, tuple(failures))
 
 
 def erase_events(path: Path, identity: int) -> int:
@@ -61,10 +90,9 @@ def erase_rows(path: Path, identity: int) -> int:
     return _rewrite(path, lambda row: "" if row.split(",", 2)[1] == str(identity) else row)
 
 
-def _erase_bars(path: Path, identity: int) -> None:
+def _erase_bars(path: Path, identity: int) -> int:
     bars = re.compile(rf'<g id="person-{identity}">.*</g>\n')
-    if path.is_file():
-        _rewrite(path, lambda line: bars.sub("", line))
+    return _rewrite(path, lambda line: bars.sub("", line)) if path.is_file() else 0
 
 
 def _rewrite(path: Path, kept: Callable[[str], str]) -> int:

@@ -1,81 +1,79 @@
 """What calibration learns from: where people were and how they looked to the network. No pictures, and a last day.
 
-    recorder = Recorder(folder / "record.db", cameras, "grl-edge")
+    recorder = Recorder(folder / "record.db", "grl-edge")
     LiveLoop(…, identities=Recorded(identifier, recorder), sinks=[…, recorder])
 
-One SQLite file of these tables, read by `calibration.record`:
-
-    about     format, network, begun, expires (seconds since the epoch)
-    cameras   number, name, width and height of its pictures
-    boxes     camera, local id, time, frame (index from 0), left, top, right, bottom, score
-    looks     camera, local id, time, frames seen, embedding as the network gave it (float16), and `since`
-
-Boxes come a few times a second; looks when the frames seen have doubled, and when a tracklet ends. Beyond a bounded
-number of rows the oldest go.
+Boxes come a few times a second; looks when the frames seen have doubled, and when a tracklet ends. A record goes on
+from run to run; beyond a bounded number of rows, and after two weeks, the oldest go. It notes who each tracklet is
+held to be for one reason: so that somebody who is forgotten leaves it too.
 """
 
-import contextlib
-import sqlite3
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import OutputError
-from pipeline.frames import IdentityEvent, TrackletUpdate
+from pipeline.frames import EventKind, IdentityEvent, TrackletUpdate
 from pipeline.live import Identities
+from pipeline.publish.record_file import (
+    NAME,
+    delete_expired,
+    delete_person,
+    erase_expired,
+    open_record,
+)
 from pipeline.publish.sink import Sighting
 
-FORMAT = 1
-APPLICATION = 0x7468726D  # "thrm", in the file's header
-KEEP = 14 * 86400.0
-"""Seconds for which a record may be used."""
+_log = logging.getLogger(__name__)
+
 _SPACING = 0.18
 """Seconds between two frames of a camera whose boxes are kept: five a second, by clocks that are not exact."""
 _COMMIT = 2.0
+_TIDY = 3600.0
+"""Seconds between two looks for what is past its day."""
 _MOST = {"boxes": 5_000_000, "looks": 200_000}
 """Rows: together below 1 GB."""
-_TABLES = """
-CREATE TABLE about (format INTEGER, network TEXT, begun REAL, expires REAL);
-CREATE TABLE cameras (number INTEGER PRIMARY KEY, name TEXT, width INTEGER, height INTEGER);
-CREATE TABLE boxes (camera INTEGER, local_id INTEGER, time REAL, frame INTEGER,
-    x0 REAL, y0 REAL, x1 REAL, y1 REAL, score REAL);
-CREATE TABLE looks (camera INTEGER, local_id INTEGER, time REAL, frames INTEGER, since REAL, embedding BLOB);
-"""
+_OF = "FROM tracklets WHERE run = ? AND camera = ? AND local_id = ?"
+_INSERT = {
+    "boxes": f"INSERT INTO boxes SELECT number, ?, ?, ?, ?, ?, ?, ? {_OF}",
+    "looks": f"INSERT INTO looks SELECT number, ?, ?, ?, ? {_OF}",
+}
+
+_Key = tuple[str, int]
+_Row = tuple[object, ...]
 
 
 class Recorder:
     """A sink, which is also told of every new embedding by way of `Recorded`."""
 
-    def __init__(self, path: Path, network: str, clock: float | None = None) -> None:
-        self._path = path
-        begun = time.time() if clock is None else clock
-        try:
-            for old in path.parent.glob(path.name + "*"):
-                old.unlink()  # local ids begin anew with every run
-            self._db = sqlite3.connect(path, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.executescript(
-                f"BEGIN; PRAGMA application_id = {APPLICATION}; {_TABLES} COMMIT;"
-            )
-            with self._db:
-                self._db.execute(
-                    "INSERT INTO about VALUES (?, ?, ?, ?)", (FORMAT, network, begun, begun + KEEP)
-                )
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot record into {path}: {error}") from error
+    def __init__(
+        self, path: Path, network: str, digest: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
+        """`digest`: the hash of the network's weights. `clock`: what retention goes by."""
+        self._clock = clock
+        self._db = open_record(path, network, digest)
         self._cameras: dict[str, int] = {}
-        self._boxes: list[tuple[float, ...]] = []
-        self._looks: list[tuple[object, ...]] = []
+        self._sizes: dict[str, tuple[int, int]] = {}
+        for number, name, *size in self._db.execute("SELECT * FROM cameras"):
+            self._cameras[name], self._sizes[name] = number, (size[0], size[1])
+        (self._run,) = self._db.execute("SELECT 1 + ifnull(max(run), 0) FROM tracklets").fetchone()
+        self._names: dict[_Key, int] = {}
+        """Identities that are not yet in the file, as are the rows below."""
+        self._boxes: list[tuple[_Key, _Row]] = []
+        self._looks: list[tuple[_Key, _Row]] = []
         self._told: dict[str, float] = {}
-        self._latest: dict[tuple[str, int], TrackletUpdate] = {}
-        self._kept: dict[tuple[str, int], int] = {}
-        self._written = -np.inf
+        self._latest: dict[_Key, TrackletUpdate] = {}
+        self._kept: dict[_Key, int] = {}
+        self._now = self._written = self._tidied = -np.inf
         self._open = True
 
     def updates(self, updates: Iterable[TrackletUpdate]) -> None:
-        """Embeddings as they come. Never fails: what is to be written waits for the next sighting."""
+        """Embeddings as they come. Never fails: what is to be written waits for the end of the tick."""
         if not self._open:
             return
         for update in updates:
@@ -86,27 +84,35 @@ class Recorder:
 
     def sighting(self, sighting: Sighting) -> None:
         frame, tracks = sighting.frame, sighting.tracks
-        camera = self._camera(frame.camera, frame.pixels.size)
+        self._now = frame.time
         if not 0 <= frame.time - self._told.get(frame.camera, -np.inf) < _SPACING:
             self._told[frame.camera] = frame.time
-            rows = np.column_stack([tracks.boxes, tracks.scores]).astype(float).tolist()
+            scale = self._scale(frame.camera, frame.pixels.size)
+            rows = np.column_stack([tracks.boxes * scale, tracks.scores]).astype(float).tolist()
+            named = zip(tracks.ids.tolist(), sighting.identities.tolist(), strict=True)
+            self._names |= {(frame.camera, local): name for local, name in named if name}
             self._boxes += [
-                (camera, local, frame.time, frame.index, *row)
+                ((frame.camera, local), (frame.time, frame.index, *row))
                 for local, row in zip(tracks.ids.tolist(), rows, strict=True)
             ]
-        if not 0 <= frame.time - self._written < _COMMIT:
-            self._written = frame.time
-            self._write()
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
-        """Not recorded: calibration judges for itself who is who."""
+        """Calibration judges for itself who is who: identities are kept to be forgotten by."""
+        for event in events:
+            if event.kind is EventKind.FORGOTTEN:
+                self._forget(event.identity)
+            elif event.kind is not EventKind.LEFT:
+                self._names[event.camera, event.local_id] = event.identity
 
-    def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
+    def ended(self, tracklets: Sequence[_Key]) -> None:
         for key in tracklets:
             last, kept = self._latest.pop(key, None), self._kept.pop(key, 0)
             if last is not None and last.frames_seen != kept:
                 self._keep(last)
                 self._kept.pop(key, None)
+        if not 0 <= self._now - self._written < _COMMIT:
+            self._written = self._now
+            self._write()
 
     def close(self) -> None:
         if self._open:
@@ -121,32 +127,63 @@ class Recorder:
     def _keep(self, update: TrackletUpdate) -> None:
         if not np.isfinite(update.embedding).all():
             return
-        self._kept[update.camera, update.local_id] = update.frames_seen
+        key = update.camera, update.local_id
+        self._kept[key] = update.frames_seen
         scale = max(1.0, float(np.abs(update.embedding).max()) / 6e4)  # half floats end at 65504
         look = (update.embedding / scale).astype("<f2").tobytes()
         since = update.time if update.since is None else update.since
-        row = (update.camera, update.local_id, update.time, update.frames_seen, since, look)
-        self._looks.append(row)
+        self._looks.append((key, (update.time, update.frames_seen, since, look)))
 
-    def _camera(self, name: str, size: tuple[int, int]) -> int:
+    def _scale(self, name: str, size: tuple[int, int]) -> NDArray[np.float64]:
+        """(4,) to the size that the record has the camera's pictures in, should that have changed."""
         if name not in self._cameras:
             number = self._cameras[name] = len(self._cameras)
+            self._sizes[name] = size
             with self._db:
                 self._db.execute("INSERT INTO cameras VALUES (?, ?, ?, ?)", (number, name, *size))
-        return self._cameras[name]
+        return np.tile(np.array(self._sizes[name]) / size, 2)
+
+    def _forget(self, identity: int) -> None:
+        """Whoever it was in this run and is still in view begins anew, as in the gallery."""
+        self._write()
+        names = {number: name for name, number in self._cameras.items()}
+        mine = self._db.execute(
+            "SELECT camera, local_id FROM tracklets WHERE identity = ? AND run = ?",
+            (identity, self._run),
+        )
+        for camera, local in mine.fetchall():
+            self._latest.pop((names[camera], local), None)
+            self._kept.pop((names[camera], local), None)
+        delete_person(self._db, identity)
 
     def _write(self) -> None:
-        known = [row for row in self._looks if row[0] in self._cameras]
-        looks = [(self._cameras[str(row[0])], *row[1:]) for row in known]
+        """What is waiting, to the disk. Of a camera that has not shown a picture yet there is nothing to keep."""
+        boxes, looks, names = self._boxes, self._looks, self._names
+        self._boxes, self._looks, self._names = [], [], {}
+        place = {
+            key: (self._run, self._cameras[key[0]], key[1])
+            for key in [*names, *(key for key, _ in chain(boxes, looks))]
+            if key[0] in self._cameras
+        }
+        now = self._clock()
         with self._db:
-            self._db.executemany("INSERT INTO boxes VALUES (?,?,?,?,?,?,?,?,?)", self._boxes)
-            self._db.executemany("INSERT INTO looks VALUES (?,?,?,?,?,?)", looks)
-            for table, most in _MOST.items():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO tracklets (run, camera, local_id, noted) VALUES (?, ?, ?, ?)",
+                [(*where, now) for where in place.values()],
+            )
+            self._db.executemany(
+                "UPDATE tracklets SET identity = ? WHERE run = ? AND camera = ? AND local_id = ?",
+                [(name, *place[key]) for key, name in names.items() if key in place],
+            )
+            for table, rows in (("boxes", boxes), ("looks", looks)):
+                placed = [(*row, *place[key]) for key, row in rows if key in place]
+                self._db.executemany(_INSERT[table], placed)
                 self._db.execute(
-                    f"DELETE FROM {table} WHERE rowid <= (SELECT max(rowid) FROM {table}) - {most}"
+                    f"DELETE FROM {table} WHERE rowid <= (SELECT max(rowid) FROM {table}) - {_MOST[table]}"
                 )
-        self._boxes.clear()
-        self._looks.clear()
+        if not 0 <= now - self._tidied < _TIDY:
+            self._tidied = now
+            delete_expired(self._db, now)
 
 
 class Recorded:
@@ -166,25 +203,15 @@ class Recorded:
 
 
 def recorded(
-    identities: Identities, folder: Path, network: str | None
+    identities: Identities, folder: Path, network: tuple[str, str] | None
 ) -> tuple[Identities, list[Recorder]]:
-    """Identities and the sinks that record what they are told; none without a network's name."""
-    path = folder / "record.db"
-    erase_if_expired(path)
+    """Identities and the sinks that record what they are told; none without a network's name and hash."""
+    path = folder / NAME
     if network is None:
+        try:
+            erase_expired(path)
+        except OutputError as error:  # a run that records nothing does not fail for it
+            _log.warning("%s", error)
         return identities, []
-    recorder = Recorder(path, network)
+    recorder = Recorder(path, *network)
     return Recorded(identities, recorder), [recorder]
-
-
-def erase_if_expired(path: Path, now: float | None = None) -> bool:
-    """Delete a record past its date. True if it was."""
-    with contextlib.suppress(OSError, sqlite3.Error):
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        with contextlib.closing(db):
-            (expires,) = db.execute("SELECT expires FROM about").fetchone()
-        if (time.time() if now is None else now) > expires:
-            for part in path.parent.glob(path.name + "*"):
-                part.unlink()
-            return True
-    return False

@@ -1,7 +1,6 @@
 """Floors of cameras, against the cameras of the synthetic world, whose geometry is exact."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +13,10 @@ from calibration.homography import apply, fit
 from calibration.known_site import read_known
 from calibration.point_pairs import PointPairs, floor_of
 from pipeline.footing import WALK, Footing, complete, take
-from pipeline.frames import STEP, Tracks
+from pipeline.frames import STEP, Frame, Tracks
 from pipeline.ground import METRES, FloorMap, GroundSettings
 from pipeline.publish.record import Recorder
+from pipeline.publish.sink import Sighting
 from pipeline.settings import load_settings
 from synthetic.camera import Camera
 
@@ -175,6 +175,7 @@ def test_people_at_other_times_relate_nothing():
 def recorded(folder, *cameras):
     """A run's record of the crowd, written by the pipeline's own recorder; nobody was embedded."""
     recorder = Recorder(folder / "record.db", "none")
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     rng = np.random.default_rng(0)
     times, places = crowd(5)
     for i, now in enumerate(times):
@@ -184,9 +185,8 @@ def recorded(folder, *cameras):
             tracks = Tracks(
                 np.flatnonzero(seen), boxes[seen].astype(np.float32), np.ones(count), np.ones(count)
             )
-            image = np.zeros((SIZE[1], SIZE[0], 0), np.uint8)
-            frame = SimpleNamespace(camera=camera.name, index=i, time=1e9 + now, image=image)
-            recorder.sighting(SimpleNamespace(frame=frame, tracks=tracks))
+            frame = Frame(camera.name, i, 1e9 + now, image)
+            recorder.sighting(Sighting(frame, tracks, np.zeros(count, np.int64)))
     recorder.close()
     return folder
 

@@ -9,8 +9,10 @@ from calibration.__main__ import main
 from calibration.errors import RecordError
 from calibration.looks import looks_of
 from calibration.record import read_record
+from pipeline.errors import OutputError
 from pipeline.frames import Frame, TrackletUpdate, Tracks
-from pipeline.publish.record import KEEP, Recorder, erase_if_expired
+from pipeline.publish.record import Recorder
+from pipeline.publish.record_file import KEEP, erase_expired
 from pipeline.publish.sink import Sighting
 
 IMAGE = np.zeros((90, 160, 3), np.uint8)
@@ -29,6 +31,14 @@ def recorded(path, seconds=4.0, rate=20):
     recorder.ended([("hall", 7)])
     recorder.close()
     return path
+
+
+def one_at(time, index, *, identity=0, box=(10, 20, 30, 80), scale=1):
+    """Tracklet 7 of the hall in one picture."""
+    image = np.zeros((90 * scale, 160 * scale, 3), np.uint8)
+    ones = np.ones(1, np.float32)
+    tracks = Tracks(np.array([7]), np.array([box], np.float32), ones, ones)
+    return Sighting(Frame("hall", index, time, image), tracks, np.array([identity]))
 
 
 def test_boxes_and_looks_come_back(tmp_path):
@@ -52,14 +62,75 @@ def test_boxes_and_looks_come_back(tmp_path):
 
 def test_a_record_past_its_date_is_erased(tmp_path):
     path = recorded(tmp_path / "record.db", seconds=1)
-    assert not erase_if_expired(path)
+    assert not erase_expired(path)
+    look = np.array([4, 1], "<f2").tobytes()
+    assert look in path.read_bytes()
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE about SET expires = begun - 1")
+        db.execute("UPDATE tracklets SET noted = noted - 15 * 86400")
     db.close()
     assert KEEP == 14 * 86400
     with pytest.raises(RecordError, match="past its date and is erased"):
         read_record(path)
-    assert not path.exists()
+    assert look not in path.read_bytes()
+
+
+def test_runs_into_one_folder_go_on_with_one_record_and_never_meet(tmp_path):
+    """The second run reads the same film, so its times are those of the first; its local ids begin anew."""
+    path = recorded(recorded(tmp_path / "record.db"))
+    record = read_record(path)
+    alone = read_record(recorded(tmp_path / "alone.db"))
+    assert record.cameras == ("hall",)
+    assert record.tracklets["run"].tolist() == [1, 2]
+    assert record.tracklets["local_id"].tolist() == [7, 7]
+    first, second = record.tracklets
+    assert second["first"] - first["last"] >= 3600, "nobody walks from one run into the other"
+    assert record.seconds == pytest.approx(2 * alone.seconds)
+    for name in ("boxes", "looks"):
+        both, one = getattr(record, name), getattr(alone, name)
+        assert both["tracklet"].tolist() == [0] * len(one) + [1] * len(one)
+        shift = second["first"] - first["first"]
+        np.testing.assert_allclose(both["time"], [*one["time"], *(one["time"] + shift)])
+    np.testing.assert_array_equal(record.embeddings[:, 0], record.looks["frames"])
+
+
+def test_rows_are_kept_for_two_weeks_each_also_while_a_run_goes_on(tmp_path):
+    """One tracklet that never ends, over three weeks, by the clock of the test."""
+    day = {"now": 0.0}
+    recorder = Recorder(tmp_path / "record.db", "a-network", clock=lambda: 86400 * day["now"])
+    for index in range(21):
+        day["now"] = float(index)
+        recorder.sighting(one_at(86400.0 * index, index, identity=4))
+        recorder.ended([])
+    with sqlite3.connect(tmp_path / "record.db") as db:
+        times = [t for (t,) in db.execute("SELECT time FROM boxes ORDER BY time")]
+        names = [n for (n,) in db.execute("SELECT identity FROM tracklets")]
+    db.close()
+    recorder.close()
+    assert min(times) >= 86400 * (20 - 14)
+    assert max(times) == 86400 * 20
+    assert names == [4], "who begins anew keeps the name"
+
+
+def test_boxes_are_kept_in_one_size_of_picture(tmp_path):
+    """A box in the middle of the picture stays there when the camera doubles its resolution."""
+    recorder = Recorder(tmp_path / "record.db", "a-network")
+    recorder.sighting(one_at(1.0, 0, box=(40, 20, 80, 60)))
+    recorder.close()
+    recorder = Recorder(tmp_path / "record.db", "a-network")
+    recorder.sighting(one_at(9.0, 0, box=(80, 40, 160, 120), scale=2))
+    recorder.close()
+    record = read_record(tmp_path)
+    assert record.sizes.tolist() == [[160, 90]]
+    assert record.boxes["box"].tolist() == [[40, 20, 80, 60]] * 2
+
+
+def test_a_record_of_other_weights_is_not_gone_on_with(tmp_path):
+    path = tmp_path / "record.db"
+    Recorder(path, "a-network", "aa").close()
+    for network in (("another", "aa"), ("a-network", "bb")):
+        with pytest.raises(OutputError, match="embeddings are of other weights, of 'a-network'"):
+            Recorder(path, *network)
+    Recorder(path, "a-network", "aa").close()
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be looked into"])

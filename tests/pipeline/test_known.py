@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -135,6 +136,7 @@ def test_of_the_forgotten_nothing_is_left_in_the_folder(run, events_of, capfd):
     assert main(["forget", str(run), str(identity)]) == 0
     told = capfd.readouterr().err
     assert "videos cannot be rewritten" in told
+    assert "not looked into" not in told
     assert str(run / "hall.mp4") in told
     assert events_of(run) == others, "and nothing of anybody else is gone"
     for name, kept in rows.items():
@@ -170,7 +172,14 @@ def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_wi
 def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, events_of, cut):
     clip = cut(test_data / "clips" / "people-detection.264", tmp_path / "long.mp4", 200, 600)
     output = tmp_path / "run"
-    command = [sys.executable, "run_pipeline.py", str(clip), *words_for(networks), "--no-video"]
+    command = [
+        sys.executable,
+        "run_pipeline.py",
+        str(clip),
+        *words_for(networks),
+        "--no-video",
+        "--record",
+    ]
     process = subprocess.Popen(
         [*command, "--output", str(output)],
         cwd=ROOT,
@@ -192,14 +201,21 @@ def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, event
     assert all(e["previous"] != identity for e in events_of(output))
     tracks = read_mot(output / "tracks" / "long.txt")
     assert identity not in tracks.ids
+    with sqlite3.connect(output / "record.db") as db:
+        names = {name for (name,) in db.execute("SELECT identity FROM tracklets")}
+        orphans = db.execute(
+            "SELECT count(*) FROM boxes WHERE tracklet NOT IN (SELECT number FROM tracklets)"
+        ).fetchone()
+    db.close()
+    assert identity not in names
+    assert orphans == (0,)
+    assert names & set(tracks.ids.tolist()), "and it was recording"
     assert len(tracks.ids), "whoever is still in view is somebody new"
     assert f">{identity}</text>" not in (output / "report.html").read_text()
 
 
 def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):
     """Schema 1 as the first version wrote it; the first run that owns it notes its own weights."""
-    import sqlite3
-
     path = tmp_path / "identities.db"
     GalleryStore(path, "grl-edge", 48).close()
     with sqlite3.connect(path) as db:
