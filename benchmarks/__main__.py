@@ -7,6 +7,8 @@ import sys
 ALL = (
     "engines",
     "synthetic",
+    "detector",
+    "startup",
     "tracker",
     "pipeline",
     "peers",

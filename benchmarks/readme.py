@@ -176,6 +176,63 @@ def embeddings_table(report: Report) -> str:
     return table + "\n\n![Rank-1 against time](benchmarks/results/embeddings.png)"
 
 
+def detector_table(report: Report) -> str:
+    """Rendered people, then real ones."""
+    scores, rendered = report["scores"], report["rendered"]
+    of = rendered["detectors"]
+
+    def both(told: Report) -> str:
+        return f"{told['recall']:.2f} / {told['precision']:.2f}"
+
+    rows = [
+        ["rendered: AP50", *(f"{one['ap50']:.3f}" for one in of.values())],
+        *(
+            [
+                f"rendered: recall / precision, score ≥ {scores[point]}",
+                *(both(one[point]) for one in of.values()),
+            ]
+            for point in scores
+        ),
+        *(
+            [
+                f"rendered: recall of people {kind}",
+                *(f"{o['recall_by_trait'][kind]['recall']:.2f}" for o in of.values()),
+            ]
+            for kind in next(iter(of.values()))["recall_by_trait"]
+        ),
+    ]
+    for clip, told in report.get("real", {}).items():
+        name = f"real, {told['labelled_people']} people of {clip}: recall / precision, score ≥"
+        rows += [
+            [f"{name} {scores[point]}", *(both(told["labelled"][one][point]) for one in of)]
+            for point in scores
+        ]
+        shares = (told["agreement"][one] for one in of)
+        rows.append([f"real, {clip}: of what the other is sure of", *(_share(s) for s in shares)])
+    heads = ["", *of]
+    told = (
+        f"{rendered['people']} rendered people in {rendered['frames']} frames of seed {rendered['seed']}, of whom at"
+        " least 0.3 shows; the scores are those from which the tracker founds a track and continues one. The real"
+        " people were labelled by us."
+    )
+    return f"{_table(heads, rows)}\n\n{told}"
+
+
+def startup_table(report: Report) -> str:
+    """How long the first event takes, and where that goes."""
+    kinds = report["kinds"]
+    phases = list(next(iter(kinds.values()))["phases"])
+    rows = [
+        ["**first event**", *(_spread(kind["first_event"], 2) for kind in kinds.values())],
+        ["first tracked frame", *(_spread(kind["first_frame"], 2) for kind in kinds.values())],
+        *(
+            [f"of which: {phase}", *(_spread(kind["phases"][phase], 2) for kind in kinds.values())]
+            for phase in phases
+        ),
+    ]
+    return f"{_table(['seconds', *kinds], rows)}\n\n{report['told']}"
+
+
 TABLES: Mapping[str, Callable[[Report], str]] = {
     "engines": engines_table,
     "tracker": tracker_table,
@@ -183,6 +240,8 @@ TABLES: Mapping[str, Callable[[Report], str]] = {
     "peers": peers_table,
     "growth": growth_table,
     "embeddings": embeddings_table,
+    "detector": detector_table,
+    "startup": startup_table,
 }
 
 
@@ -211,6 +270,10 @@ def _bold(name: str) -> str:
 def _spread(figures: Mapping[str, float], digits: int) -> str:
     least, median, most = (f"{figures[key]:.{digits}f}" for key in ("least", "median", "most"))
     return f"{median} ({least}–{most})"
+
+
+def _share(told: Report) -> str:
+    return f"{told['share']:.2f} of {told['boxes']}" if told["boxes"] else "none"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.engine import Array
-from pipeline.frames import Detections, FloatArray
+from pipeline.frames import Detections, FloatArray, IntArray
 
 Floats = NDArray[np.float64]
+NOBODY, IGNORED = -1, -2
+"""Taken by a detection instead of somebody who counts."""
 
 
 def cosines(given: Array, wanted: Array) -> Floats:
@@ -27,24 +29,44 @@ def detection_likeness(given: Sequence[Detections], wanted: Sequence[Detections]
 
 
 def average_precision(
-    found: Sequence[Detections], truth: Sequence[FloatArray], overlap: float = 0.5
+    found: Sequence[Detections],
+    truth: Sequence[FloatArray],
+    overlap: float = 0.5,
+    ignored: Sequence[FloatArray] | None = None,
 ) -> float:
     """AP of detections (by picture) against true boxes (M, 4): the area under precision over recall.
 
     The surest detection of a person counts, every further one is false; precision is made to fall with recall.
+    `ignored`: boxes of people who need not be found; a detection that takes one, and nobody else, is left out.
     """
     total = sum(len(boxes) for boxes in truth)
     if total == 0:
         return float("nan")
-    scores = np.concatenate([picture.scores for picture in found])
-    hits = np.concatenate(
-        [_hits(picture, boxes, overlap) for picture, boxes in zip(found, truth, strict=True)]
+    none = [np.zeros((0, 4), np.float32)] * len(found)
+    taken = np.concatenate(
+        [taken_by(*picture, overlap) for picture in zip(found, truth, ignored or none, strict=True)]
     )
+    scores = np.concatenate([picture.scores for picture in found])[taken != IGNORED]
+    hits = taken[taken != IGNORED] >= 0
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(hits[order])
     precision = right / np.arange(1, len(right) + 1)
     falling = np.maximum.accumulate(precision[::-1])[::-1]
     return float((falling * hits[order]).sum() / total)
+
+
+def taken_by(
+    found: Detections, truth: FloatArray, ignored: FloatArray, overlap: float = 0.5
+) -> IntArray:
+    """(N,) whom each detection takes, from the surest on: a row of `truth`, NOBODY or IGNORED.
+
+    Everybody is taken once, those to be ignored too, and they only by detections that nobody else is left for.
+    """
+    taken = _assigned(found, truth, overlap)
+    rest = np.nonzero(taken == NOBODY)[0]
+    spare = _assigned(Detections(found.boxes[rest], found.scores[rest]), ignored, overlap)
+    taken[rest[spare != NOBODY]] = IGNORED
+    return taken
 
 
 def overlaps(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -57,18 +79,18 @@ def overlaps(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
 
 
-def _hits(found: Detections, truth: FloatArray, overlap: float) -> NDArray[np.bool_]:
-    """(N,) whether each detection, from the surest on, takes a person whom no surer one has taken."""
-    hits = np.zeros(len(found), np.bool_)
+def _assigned(found: Detections, truth: FloatArray, overlap: float) -> IntArray:
+    """(N,) the person whom each detection takes, from the surest on, or NOBODY; each is taken once."""
+    taken = np.full(len(found), NOBODY, np.int64)
     if not len(truth) or not len(found):
-        return hits
+        return taken
     shared = overlaps(found.boxes, truth)
     for row in np.argsort(-found.scores, kind="stable"):
         person = int(shared[row].argmax())
         if shared[row, person] >= overlap:
-            hits[row] = True
+            taken[row] = person
             shared[:, person] = -1.0
-    return hits
+    return taken
 
 
 def _best(given: Detections, wanted: Detections) -> Floats:
