@@ -56,8 +56,8 @@ class Recorder:
     kept: dict[tuple[str, int], list[dict[str, Array]]] = field(default_factory=dict)
     engines: dict[str, Engine] = field(default_factory=dict)
 
-    def open(self, path: Path) -> "Recorded":
-        engine = open_engine(path, precision="fastest")
+    def open(self, path: Path, most: int | None = None) -> "Recorded":
+        engine = open_engine(path, precision="fastest", max_batch=most)
         name = "detector" if "images" in engine.inputs else "embedder"
         self.engines[name] = engine
         return Recorded(engine, name, self)

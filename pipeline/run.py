@@ -40,7 +40,8 @@ from pipeline.track import warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
 from pipeline.zones import Detect, ignoring
 
-OpenNetwork: TypeAlias = Callable[[Path], Engine]
+OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
+"""Opens a package, or a foreign graph, for no more than so many pictures at once, where that is known."""
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -75,9 +76,9 @@ class Status:
     people: int
 
 
-def open_fastest(path: Path) -> Engine:
-    """The network computing as fast as this machine can."""
-    return open_engine(path, precision="fastest")
+def open_fastest(path: Path, most: int | None = None) -> Engine:
+    """The network computing as fast as this machine can, for no more than so many pictures at once."""
+    return open_engine(path, precision="fastest", max_batch=most)
 
 
 def run(
@@ -100,7 +101,9 @@ def run(
     inputs = [Path(address.location) for address in addresses if not address.live]
     check_inputs(options.output, inputs, names if options.video else ())
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
-    detect = ignoring(detect or open_detector(settings.detector, open_network), zones)
+    if detect is None:  # a tick has no more than a picture of each camera
+        detect = open_detector(settings.detector, open_network, len(names))
+    detect = ignoring(detect, zones)
     pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
         addresses,
@@ -187,12 +190,14 @@ def _conclude(
             failures[name] = error.strerror or str(error)
 
 
-def open_detector(settings: DetectorSettings, open_network: OpenNetwork) -> Detect:
-    """The detector that the settings name: a package of ours or a foreign graph."""
+def open_detector(
+    settings: DetectorSettings, open_network: OpenNetwork, most: int | None = None
+) -> Detect:
+    """The detector that the settings name: a package of ours or a foreign graph. `most`: pictures at once."""
     path = Path(settings.package)
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
-    detector = Detector(open_network(path), spec)
+    detector = Detector(open_network(path, most), spec)
     return lambda frames: detector([frame.shown for frame in frames])
 
 
@@ -200,7 +205,7 @@ def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> Streamin
     """Slots of the embedder that the settings name; one that embeds single frames gets their mean."""
     path = Path(settings.package)
     kind = adopt(path).kind if is_foreign(path) else read_manifest(path).kind
-    engine = open_network(path)
+    engine = open_network(path, None)
     if kind is Kind.GRL_STREAM:
         return StreamingReid(engine, settings.slots)
     if kind is Kind.FRAME_EMBEDDER:

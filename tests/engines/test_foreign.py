@@ -16,7 +16,7 @@ from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import IMAGENET, adopt
 from engines.build import Request, build
 from engines.detectors import export_detector, load_detector
-from engines.errors import ExportError, PackageError
+from engines.errors import ExportError, InputError, PackageError
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.openvino import OpenVINOEngine, read
 from engines.package import Head, Kind, read_manifest
@@ -49,6 +49,20 @@ def test_yolox_as_its_own_graph_answers(test_data, frames, tmp_path, backend):
     got = open_engine(tmp_path / "yolox").run({"images": images})["predictions"]
     np.testing.assert_allclose(got, want, atol=2e-3)
     assert want[..., 4].max() > 0.3  # there is something to agree on
+
+
+def test_opened_for_few_pictures_it_answers_the_same_and_takes_no_more(test_data, frames, tmp_path):
+    """Foreign or packaged: batches are compiled only as large as they are said to become."""
+    source = test_data / "models" / "yolox_nano.onnx"
+    build(Request(source, tmp_path / "yolox", precision="f32"))
+    image = cv2.resize(frames[0], (416, 416))[None]
+    for path in (source, tmp_path / "yolox"):
+        small = open_engine(path, precision="f32", max_batch=1)
+        want = open_engine(path, precision="f32").run({"images": image})["predictions"]
+        np.testing.assert_array_equal(small.run({"images": image})["predictions"], want)
+        assert small.max_batch == 1
+        with pytest.raises(InputError):
+            small.run({"images": np.repeat(image, 2, axis=0)})
 
 
 def test_an_ir_opens_as_it_is(test_data, frames):
