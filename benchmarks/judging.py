@@ -89,7 +89,7 @@ def traits(scenes: Sequence[Scene]) -> dict[str, Flags]:
         "visible < 0.5": people["visibility"] < 0.5,
         "visible 0.5–0.8": (people["visibility"] >= 0.5) & (people["visibility"] < 0.8),
         "lower than 40 pixels": people["height"] < 40,
-        "box shared by half": people["crowd"] >= 0.5,
+        "half behind or before others": people["crowd"] >= 0.5,
     }
     return found | {PLAIN: ~np.any(list(found.values()), axis=0)}
 

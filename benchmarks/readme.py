@@ -195,7 +195,7 @@ def detector_table(report: Report) -> str:
         ),
         *(
             [
-                f"rendered: recall of people {kind}",
+                f"rendered: recall among those who are {kind}",
                 *(f"{o['recall_by_trait'][kind]['recall']:.2f}" for o in of.values()),
             ]
             for kind in next(iter(of.values()))["recall_by_trait"]
