@@ -80,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "--site", action="append", default=[], help="a site to use, can be repeated (invented ones)"
     )
+    detect.add_argument(
+        "--invented", type=int, help="sites of four cameras to invent (one for 40 pictures)"
+    )
     detect.set_defaults(run=_detect)
     for command in (site, reid, detect):
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
@@ -130,6 +133,7 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
         options.size or (960, 540),
         tuple(options.site),
         options.palette,
+        options.invented,
     )
     outcome = write_detect(request, options.out, options.processes)
     if options.sheet:
