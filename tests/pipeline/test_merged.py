@@ -105,6 +105,19 @@ def test_a_run_can_forget_by_itself(path, number):
     assert known(path) == {3: ("b",)}
 
 
+def test_who_merges_between_the_request_and_its_answer_is_forgotten_too(path):
+    """The writer may take note of a request in the middle of a tick."""
+    _, store = opened(path)
+    visit = GalleryStore(path, owner=False)
+    visit.forget(2)
+    visit.close()
+    store.flush()
+    store.merge([(2, 1)])
+    assert store.forgotten() == {1, 2}
+    store.close()
+    assert known(path) == {}
+
+
 def test_names_are_followed_from_run_to_run_and_their_number_is_bounded(path):
     for pairs in ([(8, 6), (6, 4)], [(5, 4), (9, 7)], [(4, 2)]):
         store = GalleryStore(path, "grl-edge")
