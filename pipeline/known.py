@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -107,16 +107,18 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     except StoreInUse:
         store, live = _visit(database), True
     with closing(store):  # held meanwhile, so that no run begins to write
-        known = store.forget(options.identity)
-        done = [] if folder is None else [erase(p, options.identity) for p in _quiet(folder, live)]
-    if live and folder is not None and options.identity < store.next_identity:
-        done.append(_await_erasure(folder, database, options.identity))
-        known = True  # somebody new may not have been in the database yet
+        known, done = store.forget(options.identity), []
+        if live and folder is not None and options.identity < store.next_identity:
+            done.append(_await_erasure(folder, store, options.identity))
+            known = True  # somebody new may not have been in the database yet
+        names = store.names(options.identity)
+        if folder is not None:
+            done += [erase(part, names) for part in _quiet(folder, live)]
     failures = [failure for part in done for failure in part.failures]
     if not (known or failures or any(done)):
         raise SettingsError(f"{folder or database} knows no identity {options.identity}")
     if known or any(done):
-        for told in _outcome(options.identity, done, folder):
+        for told in _outcome(options.identity, names, done, folder):
             console.print(told, markup=False, highlight=False, soft_wrap=True)
     if failures:
         raise OutputError(
@@ -126,13 +128,17 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     return 0
 
 
-def _outcome(identity: int, done: Sequence[Erased], folder: Path | None) -> list[str]:
+def _outcome(
+    identity: int, names: Set[int], done: Sequence[Erased], folder: Path | None
+) -> list[str]:
     """What was erased, and what there is that was not."""
     events, rows = sum(part.events for part in done), sum(part.rows for part in done)
     recorded = sum(part.recorded for part in done)
+    others = ", ".join(map(str, sorted(names - {identity})))
+    also = f" (also known as {others})" if others else ""
     told = [
-        f"identity {identity} is forgotten ({events} events, {rows} rows of tracks, {recorded} of the record); "
-        "its number will not be used again"
+        f"identity {identity}{also} is forgotten ({events} events, {rows} rows of tracks, {recorded} of the "
+        "record); its number will not be used again"
     ]
     videos = ", ".join(str(path) for part in done for path in part.videos)
     if videos:
@@ -147,16 +153,16 @@ def _quiet(folder: Path, live: bool) -> list[Path]:
     return parts_of(folder)[1:] if live else parts_of(folder)
 
 
-def _await_erasure(folder: Path, database: Path, identity: int) -> Erased:
+def _await_erasure(folder: Path, store: GalleryStore, identity: int) -> Erased:
     """A live run erases from its own files, and its event log says so. If it ends before, we do it."""
     events, mark = folder / "events.jsonl", f'{{"kind": "forgotten", "identity": {identity},'
     ends = time.monotonic() + _PATIENCE
     while time.monotonic() < ends:
         if mark in events.read_text():
-            return erase(folder, identity, live=True)
+            return erase(folder, store.names(identity), live=True)
         try:
-            with closing(GalleryStore(database)):
-                return erase(folder, identity)
+            with closing(GalleryStore(store.path)):
+                return erase(folder, store.names(identity))
         except StoreInUse:
             time.sleep(0.05)
     raise OutputError(

@@ -8,7 +8,7 @@
 
 Read in this order: `identifier` (a tick), `matcher` (who is who), `similarity` and `prior` (what
 counts as evidence), `corrections` (what is taken back), `gallery` (the table behind it all), `store`
-(the table on disk), `lookup` (questions to the table).
+and `merged` (the table on disk, and numbers that are one person's), `lookup` (questions to the table).
 """
 
 from pipeline.identify.floor import FloorSettings, Ground

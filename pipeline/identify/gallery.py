@@ -95,6 +95,7 @@ class Gallery:
         self._look_room = np.zeros((room, size), np.float32)
         self._count = 0
         self._next_serial = 1
+        self._restored = 0  # the last serial of an earlier run
         self._row_of: dict[tuple[int, int], int] = {}
         self._groups: Groups | None = None
         self.paths = Paths()
@@ -122,6 +123,11 @@ class Gallery:
     def row(self, camera: str, local_id: int) -> int | None:
         """Where a tracklet of this run is."""
         return self._row_of.get((self._camera_index.get(camera, -1), local_id))
+
+    def of_this_run(self, rows: IntArray) -> NDArray[np.bool_]:
+        """Which rows are of this run: local ids of the others mean somebody else now."""
+        mine: NDArray[np.bool_] = self.table["serial"][rows] > self._restored
+        return mine
 
     def members(self, identities: Iterable[int]) -> IntArray:
         """Rows of some identities."""
@@ -189,7 +195,8 @@ class Gallery:
         self.table[:], self.looks[:] = table, looks
         self.table["camera"] = index[table["camera"]]
         self.table["live"] = False
-        self._next_serial = 1 + int(table["serial"].max(initial=0))
+        self._restored = int(table["serial"].max(initial=0))
+        self._next_serial = 1 + self._restored
         self._groups = None
 
     def remove(self, rows: IntArray) -> None:

@@ -98,7 +98,8 @@ class Identifier:
         """Erase an identity, here and in the store. Somebody still in view becomes somebody new."""
         rows = np.zeros(0, np.int64)
         if self._gallery is not None:
-            rows = self._gallery.members([identity])
+            names = self._store.names(identity) if self._store else {identity}
+            rows = self._gallery.members(names)
             self._gallery.remove(rows)
         stored = self._store.forget(identity) if self._store else False
         return stored or len(rows) > 0
@@ -164,9 +165,10 @@ class Identifier:
         changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
         self._inherit(gallery, changed)
         changed = changed[np.lexsort((table["serial"][changed], -table["frames"][changed]))]
+        self._note_merged(gallery, before, changed)
         founded: set[int] = set()
         events = []
-        for row in changed:
+        for row in changed[gallery.of_this_run(changed)]:
             number, old = int(table["identity"][row]), int(before[row])
             kind = EventKind.CORRECTED if old else EventKind.JOINED
             if not old and number >= first_new and number not in founded:
@@ -198,6 +200,15 @@ class Identifier:
         for number in np.unique(gallery.table["identity"][changed]):
             rows = gallery.members([number])
             since[rows] = since[rows].min()
+
+    def _note_merged(self, gallery: Gallery, before: IntArray, changed: IntArray) -> None:
+        """Numbers that nobody bears any more, and who they turned out to be: what was published names them still."""
+        lost = np.setdiff1d(before[changed], gallery.groups.numbers)
+        if self._store and lost.any():
+            rows = changed[::-1]  # where rows went apart, the one of most frames tells
+            identity = gallery.table["identity"][rows]
+            now = dict(zip(before[rows].tolist(), identity.tolist(), strict=True))
+            self._store.merge([(old, now[old]) for old in lost.tolist() if old])
 
     def _number(self) -> int:
         number = self._next_identity

@@ -10,7 +10,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from pipeline.errors import StoreError, StoreInUse
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.gallery import ROW
+from pipeline.identify.merged import MOST, TABLE, Pair, all_names, write_pairs
 
 _log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7468726C  # "thrl", in the file's header
-_SCHEMA = 2
+_SCHEMA = 3
 _BLOCK = 256
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE network (
     name TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL DEFAULT ''
 );
@@ -40,7 +41,9 @@ CREATE TABLE tracklets (
 CREATE INDEX tracklets_of_identity ON tracklets (identity);
 CREATE TABLE forgotten (request INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL);
 INSERT INTO numbers VALUES (1);
-"""
+{TABLE}"""
+_UPGRADES = ("ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';", TABLE)
+"""What makes of each schema the next one."""
 _COLUMNS = (
     "serial", "identity", "camera", "local_id", "first", "last", "since", "frames", "judged",
     "confidence", "score",
@@ -78,6 +81,7 @@ class GalleryStore:
         self._disk = threading.RLock()  # the connection; taken before the next one, if both are
         self._lock = threading.Lock()  # what is waiting for the disk: never held while that works
         self._changes: dict[int, _Record | None] = {}
+        self._pairs: list[Pair] = []
         self._forgotten: set[int] = set()
         self._seen_request = 0
         self._reserved = 0
@@ -143,6 +147,18 @@ class GalleryStore:
         with self._lock:
             self._changes.update(dict.fromkeys(serials.tolist()))
 
+    def merge(self, pairs: Sequence[Pair]) -> None:
+        """Identities (old, new) that turned out to be one, to be written soon."""
+        with self._lock:
+            self._pairs += pairs
+
+    def names(self, identity: int) -> set[int]:
+        """An identity, and all that turned out to be the same person."""
+        with self._disk, self._reading():
+            if self._writer:
+                self.flush()
+            return all_names(self._db, [identity])
+
     def reserve(self, next_identity: int) -> None:
         """Make sure that numbers below `next_identity` are never given again. Mostly costs nothing."""
         self.next_identity = next_identity
@@ -156,16 +172,18 @@ class GalleryStore:
             self._failed(error)
 
     def forget(self, identity: int) -> bool:
-        """Erase an identity from the file, now, and tell a live run to do so. False if unknown."""
+        """Erase an identity, by all its `names`, from the file, now, and tell a live run to do so.
+
+        False if unknown.
+        """
         try:
             with self._disk:
+                names = self.names(identity)
                 with self._db:
-                    erased = self._db.execute(
-                        "DELETE FROM tracklets WHERE identity = ?", (identity,)
-                    ).rowcount
+                    erased = self._erase(names)
                     self._db.execute("INSERT INTO forgotten (identity) VALUES (?)", (identity,))
                 with self._lock:
-                    waiting = _drop(self._changes, {identity})
+                    waiting = _drop(self._changes, names)
                 self._wipe()
         except sqlite3.Error as error:
             raise StoreError(
@@ -174,10 +192,11 @@ class GalleryStore:
         return erased + waiting > 0
 
     def forgotten(self) -> set[int]:
-        """Identities that were to be forgotten since the last call, by whichever process."""
+        """Identities that were to be forgotten since the last call, by whichever process, by all their names."""
         if not self._forgotten:
             return set()
-        with self._lock:
+        self.flush()  # by whatever name somebody is known since the request
+        with self._disk:
             answer, self._forgotten = self._forgotten, set()
         return answer
 
@@ -186,14 +205,16 @@ class GalleryStore:
         with self._disk:
             with self._lock:
                 changes, self._changes = self._changes, {}
+                pairs, self._pairs = self._pairs, []
             try:
                 with self._db:
-                    self._write(changes)
-                if None in changes.values():
+                    self._write(changes, pairs)
+                if self._forgotten or None in changes.values():
                     self._wipe()
             except sqlite3.Error as error:
                 with self._lock:
                     self._changes = changes | self._changes
+                    self._pairs = (pairs + self._pairs)[-MOST:]
                 self._failed(error)
 
     def close(self) -> None:
@@ -215,19 +236,22 @@ class GalleryStore:
         while not self._stop.wait(interval):
             self.flush()
 
-    def _write(self, changes: dict[int, _Record | None]) -> None:
-        """One transaction's worth. Takes note first of what another process asked to forget."""
+    def _write(self, changes: dict[int, _Record | None], pairs: Sequence[Pair]) -> None:
+        """One transaction's worth. Takes note first of whom another process asked to forget, by all their names."""
         query = "SELECT request, identity FROM forgotten WHERE request > ?"
-        if not changes and not self._db.execute(query, (self._seen_request,)).fetchone():
+        idle = not (changes or pairs or self._forgotten)
+        if idle and not self._db.execute(query, (self._seen_request,)).fetchone():
             return
         self._db.execute("BEGIN IMMEDIATE")  # so that no request slips in between
-        asked = self._db.execute(query, (self._seen_request,)).fetchall()
-        if asked:
-            self._seen_request = max(request for request, _ in asked)
-            identities = {identity for _, identity in asked}
-            with self._lock:
-                self._forgotten |= identities
-            _drop(changes, identities)
+        if pairs:
+            write_pairs(self._db, pairs)
+        for request, identity in self._db.execute(query, (self._seen_request,)).fetchall():
+            self._seen_request = max(request, self._seen_request)
+            self._forgotten.add(identity)
+        if self._forgotten:
+            self._forgotten = all_names(self._db, self._forgotten)
+            _drop(changes, self._forgotten)
+            self._erase(self._forgotten)
         if self.size is not None:
             self._db.execute(
                 "INSERT INTO network SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM network)",
@@ -238,6 +262,10 @@ class GalleryStore:
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
         records = [record for record in changes.values() if record is not None]
         self._db.executemany(f"INSERT OR REPLACE INTO tracklets VALUES ({marks})", records)
+
+    def _erase(self, identities: Iterable[int]) -> int:
+        some = [(identity,) for identity in identities]
+        return self._db.executemany("DELETE FROM tracklets WHERE identity = ?", some).rowcount
 
     def _wipe(self) -> None:
         """What was erased must not survive in the log beside the file."""
@@ -287,11 +315,9 @@ class GalleryStore:
                 f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA};"
                 f"{_TABLES} COMMIT;"
             )
-        elif schema < 2:
-            db.executescript(
-                "BEGIN; ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';"
-                f" PRAGMA user_version = {_SCHEMA}; COMMIT;"
-            )
+        elif schema < _SCHEMA:
+            steps = "".join(_UPGRADES[schema - 1 :])
+            db.executescript(f"BEGIN; {steps} PRAGMA user_version = {_SCHEMA}; COMMIT;")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StoreError(

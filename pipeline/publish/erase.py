@@ -1,9 +1,9 @@
-"""Erases an identity from what a run has written. Files are replaced whole: a kill leaves the old or the new one."""
+"""Erases identities from what a run has written. Files are replaced whole: a kill leaves the old or the new one."""
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,19 +31,19 @@ class Erased:
         return self.events + self.rows + self.recorded > 0
 
 
-def erase(folder: Path, identity: int, *, live: bool = False) -> Erased:
-    """Take an identity out of all that is in a run's folder. What cannot be rewritten stops nothing else.
+def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
+    """Take identities out of all that is in a run's folder. What cannot be rewritten stops nothing else.
 
     `live`: a run is writing there, and has taken it out of its own files. The record can be shared.
     """
     tracks = sorted((folder / "tracks").glob("*.txt"))
     failures: list[str] = []
 
-    def taken(erase_from: Callable[[Path, int], int], *paths: Path) -> int:
+    def taken(erase_from: Callable[[Path, Set[int]], int], *paths: Path) -> int:
         count = 0
         for path in paths:
             try:
-                count += erase_from(path, identity)
+                count += erase_from(path, identities)
             except OutputError as error:
                 failures.append(str(error))
             except OSError as error:
@@ -63,8 +63,8 @@ def erase(folder: Path, identity: int, *, live: bool = False) -> Erased:
     return Erased(events, rows, recorded, videos, tuple(failures))
 
 
-def erase_events(path: Path, identity: int) -> int:
-    """Lines that tell of an identity, or of a tracklet that was held to be it in the end; how many there were."""
+def erase_events(path: Path, identities: Set[int]) -> int:
+    """Lines that tell of identities, or of a tracklet that was held to be one in the end; how many there were."""
     if not path.is_file():
         return 0
     last: dict[tuple[str, int], int] = {}
@@ -76,22 +76,23 @@ def erase_events(path: Path, identity: int) -> int:
         event = json.loads(line)
         if event["kind"] == EventKind.FORGOTTEN:
             return line
-        if identity in (event["identity"], last[event["camera"], event["local_id"]]):
+        if identities & {event["identity"], last[event["camera"], event["local_id"]]}:
             return ""
-        if event["previous"] == identity:  # somebody else, who was mistaken for this one
+        if event["previous"] in identities:  # somebody else, who was mistaken for this one
             return json.dumps(event | {"previous": None}) + "\n"
         return line
 
     return _rewrite(path, kept)
 
 
-def erase_rows(path: Path, identity: int) -> int:
-    """Rows of MOT text that show an identity; how many there were."""
-    return _rewrite(path, lambda row: "" if row.split(",", 2)[1] == str(identity) else row)
+def erase_rows(path: Path, identities: Set[int]) -> int:
+    """Rows of MOT text that show identities; how many there were."""
+    names = set(map(str, identities))
+    return _rewrite(path, lambda row: "" if row.split(",", 2)[1] in names else row)
 
 
-def _erase_bars(path: Path, identity: int) -> int:
-    bars = re.compile(rf'<g id="person-{identity}">.*</g>\n')
+def _erase_bars(path: Path, identities: Set[int]) -> int:
+    bars = re.compile(rf'<g id="person-({"|".join(map(str, identities))})">.*</g>\n')
     return _rewrite(path, lambda line: bars.sub("", line)) if path.is_file() else 0
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,9 +23,10 @@ class EventLog:
         """Not an event."""
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
+        gone = {event.identity for event in events if event.kind is EventKind.FORGOTTEN}
+        if gone:  # before it says so
+            self._erase(gone)
         for event in events:
-            if event.kind is EventKind.FORGOTTEN:
-                self._erase(event.identity)
             known = asdict(event)
             if not math.isfinite(event.score):  # beyond all doubt; JSON has no word for it
                 known["score"] = None
@@ -40,7 +41,7 @@ class EventLog:
     def close(self) -> None:
         self._file.close()
 
-    def _erase(self, identity: int) -> None:
+    def _erase(self, identities: Set[int]) -> None:
         self._file.close()
-        erase_events(self._file.path, identity)
+        erase_events(self._file.path, identities)
         self._file = Lines(self._file.path, anew=False)

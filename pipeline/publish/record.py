@@ -154,7 +154,7 @@ class Recorder:
         for camera, local in mine.fetchall():
             self._latest.pop((names[camera], local), None)
             self._kept.pop((names[camera], local), None)
-        delete_person(self._db, identity)
+        delete_person(self._db, {identity})
 
     def _write(self) -> None:
         """What is waiting, to the disk. Of a camera that has not shown a picture yet there is nothing to keep."""

@@ -9,9 +9,10 @@
 What is deleted is overwritten, in the file and in the log beside it. It may be done while a run records.
 """
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -65,12 +66,13 @@ def open_record(path: Path, network: str, digest: str) -> sqlite3.Connection:
     return db
 
 
-def erase_person(path: Path, identity: int) -> int:
-    """Take an identity out of a record, if there is one; answers how many rows that were."""
+def erase_person(path: Path, identities: Iterable[int]) -> int:
+    """Take somebody, by all their identities, out of a record, if there is one; answers how many rows that were."""
     if not path.is_file():
         return 0
-    with _one_sentence(path, f"may still hold identity {identity}"), _opened(path) as db:
-        return delete_person(db, identity)
+    numbers = ", ".join(map(str, sorted(identities)))
+    with _one_sentence(path, f"may still hold identity {numbers}"), _opened(path) as db:
+        return delete_person(db, identities)
 
 
 def erase_expired(path: Path, now: float | None = None) -> bool:
@@ -87,9 +89,10 @@ def erase_expired(path: Path, now: float | None = None) -> bool:
         return not left
 
 
-def delete_person(db: sqlite3.Connection, identity: int) -> int:
+def delete_person(db: sqlite3.Connection, identities: Iterable[int]) -> int:
     """As `erase_person`, from an open record."""
-    return _delete(db, "identity = ?", identity)
+    some = json.dumps([*identities])
+    return _delete(db, "identity IN (SELECT value FROM json_each(?))", some)
 
 
 def delete_expired(db: sqlite3.Connection, now: float) -> int:
@@ -97,7 +100,7 @@ def delete_expired(db: sqlite3.Connection, now: float) -> int:
     return _delete(db, "noted < ?", now - KEEP)
 
 
-def _delete(db: sqlite3.Connection, which: str, value: float) -> int:
+def _delete(db: sqlite3.Connection, which: str, value: float | str) -> int:
     some = f"SELECT number FROM tracklets WHERE {which}"
     if not db.execute(some, (value,)).fetchone():  # then it need not be one that can be written
         return 0

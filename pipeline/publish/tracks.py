@@ -7,7 +7,7 @@ overlooked for a moment are filled in between, with confidence 0.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -55,11 +55,11 @@ class TrackFiles:
         )
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
+        gone = {event.identity for event in events if event.kind is EventKind.FORGOTTEN}
+        for camera in self._cameras.values() if gone else ():
+            camera.forget(gone)
         for event in events:
-            if event.kind is EventKind.FORGOTTEN:
-                for camera in self._cameras.values():
-                    camera.forget(event.identity)
-            else:
+            if event.kind is not EventKind.FORGOTTEN:
                 self._camera(event.camera).name(event.local_id, event.identity)
 
     def ended(self, tracklets: Sequence[Key]) -> None:
@@ -156,8 +156,8 @@ class _Camera:
             if known.last not in self._frames:
                 del self._tracklets[local]
 
-    def forget(self, identity: int) -> None:
-        gone = {local for local, known in self._tracklets.items() if known.identity == identity}
+    def forget(self, identities: Set[int]) -> None:
+        gone = {local for local, known in self._tracklets.items() if known.identity in identities}
         for frame in self._frames.values():
             before = len(frame)
             for local in gone:
@@ -169,7 +169,7 @@ class _Camera:
         self._stale = next(iter(self._frames), math.inf)
         self._cut()
         self._file.close()
-        erase_rows(self._file.path, identity)
+        erase_rows(self._file.path, identities)
         self._file = Lines(self._file.path, anew=False)
         for frame in self._frames.values():
             frame.offset = -1

@@ -164,7 +164,7 @@ def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_wi
     first = [line("founded", 5, 1), line("corrected", 7, 1, 5), line("left", 7, 1)]
     second = [line("founded", 7, 2), line("corrected", 5, 2, 7), line("left", 5, 2)]
     (tmp_path / "events.jsonl").write_text("".join(first + second))
-    assert erase(tmp_path, 7).events == 5
+    assert erase(tmp_path, {7}).events == 5
     left = line("corrected", 5, 2, None) + line("left", 5, 2)
     assert (tmp_path / "events.jsonl").read_text() == left
 
