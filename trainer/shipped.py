@@ -4,7 +4,6 @@ import hashlib
 import json
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from trainer.errors import StorageError, TrainingError, UsageError
+from trainer.yolo import forget_whereabouts
 
 PLAN = Path(__file__).with_name("shipped.toml")
 
@@ -98,8 +98,8 @@ def make(
 
 def _keep(source: Path, target: Path) -> None:
     """A copy to ship. Matrices of ours are kept in half precision, which is enough to go on from."""
-    if source.suffix != ".safetensors":
-        shutil.copyfile(source, target)
+    if source.suffix == ".pt":
+        forget_whereabouts(source, target)
         return
     with safe_open(source, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

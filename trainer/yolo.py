@@ -108,6 +108,19 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
     return results
 
 
+def forget_whereabouts(source: Path, target: Path) -> None:
+    """A copy of the library's weights that does not tell in which folders they were made."""
+    import_with_torchvision("ultralytics")
+    weights = torch.load(source, map_location="cpu", weights_only=False)
+    places = dict.fromkeys(("model", "data", "project", "save_dir"))
+    network = weights["model"]
+    weights["train_args"] |= places
+    network.args = dict(network.args) | places
+    network.pt_path = None
+    weights["git"] = None
+    torch.save(weights, target)
+
+
 def _in_half_precision(trainer: Trainer) -> None:
     """Wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared."""
     predict = trainer.model.predict
