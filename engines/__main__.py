@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.table import Table
 
@@ -40,18 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.command(options, console)
     except EngineError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        _complain(console, error)
         return BAD_INPUT
     except Exception as error:
         # The trainer's errors are user-facing too, but importing it here would load torch.
         if type(error).__module__ != "trainer.errors":
             raise
-        console.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        _complain(console, error)
         return BAD_INPUT
     except KeyboardInterrupt:
         console.print("stopped; nothing half-made was left behind")
         return 130
     return code
+
+
+def _complain(console: Console, error: Exception) -> None:
+    console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 
 def _build(options: argparse.Namespace, console: Console) -> int:

@@ -75,8 +75,10 @@ def score_table(found: "Evaluation") -> Table:
         f"across cameras {across.precision:.2f}, {across.recall:.2f}\n"
         "linked: IDF1 if every tracklet had its true identity; the rest is boxes and broken tracklets"
     )
-    columns = ("", "HOTA", "IDF1", "linked", "MOTA", "switches", "misses", "false", "people")
-    table = Table(*columns, caption=caption, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(no_wrap=True)
+    for column in ("HOTA", "IDF1", "linked", "MOTA", "switches", "misses", "false", "people"):
+        table.add_column(column, justify="right")
     rows = [(name, score, found.cameras_linked[name]) for name, score in found.cameras.items()]
     for name, score, linked in [*rows, ("all cameras", found.overall, found.truth_linked)]:
         shares = (score.hota, score.idf1, linked.idf1, score.mota)

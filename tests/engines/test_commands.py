@@ -101,7 +101,10 @@ def test_export_writes_a_graph_that_opens(edge_weights, tmp_path, capsys):
         (["inspect", "/nowhere"], "is not an engine package"),
         (["build", "/nowhere.safetensors", "-o", "x"], "nothing at /nowhere.safetensors"),
         (["build", "README.md", "-o", "x"], "none of what can be built"),
-        (["build", "pyproject.toml", "-o", "x", "--backend", "tensorrt"], "TensorRT"),
+        (
+            ["build", "models/grl-edge.safetensors", "-o", "x", "--backend", "tensorrt"],
+            "pip install 'throughline[tensorrt]'",
+        ),
         (["fetch", "yolo99"], "no weights are called 'yolo99'"),
     ],
 )

@@ -221,6 +221,7 @@ def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):
     with sqlite3.connect(path) as db:
         db.execute("ALTER TABLE network DROP COLUMN digest")
         db.execute("INSERT INTO network VALUES ('grl-edge', 48)")
+        db.execute("DROP TABLE merged")
         db.execute("PRAGMA user_version = 1")
     db.close()
     Identifier(IdentifySettings(), GalleryStore(path, "grl-edge", digest="a" * 64)).close()

@@ -171,17 +171,21 @@ def test_feet_stand_where_the_ground_truth_floor_is():
                 assert abs(box[3] - pixel[1]) < 0.14 * height
 
 
-def test_people_cast_shadows_and_hide_behind_pillars():
+def test_people_darken_the_floor_at_their_feet_and_nothing_else():
     site = load_site("plaza").resized((480, 270))
     world, full, _ = stage(site, 0)
     people = world.people_at(30.0)
     nobody = full.render(only(people, np.zeros(len(people), dtype=bool)), 0)
     assert len(nobody.ids) == 0
     shown = full.render(people, 0)
-    darker = nobody.image.astype(int).sum(axis=2) - shown.image.astype(int).sum(axis=2) > 25
+    light = [one.image.astype(float).sum(axis=2) for one in (shown, nobody)]
+    changed, darker = light[0] != light[1], light[0] < 0.96 * light[1]
     for x0, y0, x1, y1 in shown.boxes.astype(int):
         darker[y0:y1, x0:x1] = False
-    assert darker.sum() > 30
+        reach = (y1 - y0) // 2
+        changed[max(0, y0 - 1) : y1 + reach, max(0, x0 - reach) : x1 + reach] = False
+    assert darker.sum() > 5 * len(shown.ids)
+    assert not changed.any()
 
 
 @pytest.mark.parametrize("name", ["plaza", "mall"])
