@@ -75,7 +75,13 @@ def score_table(found: "Evaluation") -> Table:
         f"across cameras {across.precision:.2f}, {across.recall:.2f}\n"
         "linked: IDF1 if every tracklet had its true identity; the rest is boxes and broken tracklets"
     )
-    table = Table(caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column(no_wrap=True)
     for column in ("HOTA", "IDF1", "linked", "MOTA", "switches", "misses", "false", "people"):
         table.add_column(column, justify="right")
