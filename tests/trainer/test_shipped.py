@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from tests.trainer.tiny_training import draw_people
 from trainer.__main__ import main
 from trainer.arguments import parser
 from trainer.shipped import read_plan
+from trainer.yolo import forget_whereabouts
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,6 +109,15 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(box
     assert set(scores) == {"weights", "AP50", "AP50-95", "precision", "recall"}
     assert Path(scores["weights"]).stat().st_size > 4e6
     assert not (home / ".config" / "Ultralytics").exists()
+    forget_whereabouts(Path(scores["weights"]), tmp_path / "shipped.pt")
+    assert str(tmp_path).encode() in _pickled(Path(scores["weights"]))
+    assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")
+
+
+def _pickled(weights: Path) -> bytes:
+    with ZipFile(weights) as file:
+        (name,) = (name for name in file.namelist() if name.endswith("data.pkl"))
+        return file.read(name)
 
 
 def test_a_detector_is_not_started_from_weights_that_are_not_there(boxes, tmp_path, capsys):
