@@ -1,7 +1,7 @@
 """Int8 against the fastest floating point of this CPU, both through OpenVINO: speed and accuracy, side by side.
 
-    python -m benchmarks.int8                                  # random weights for the streams, YOLOX-nano
-    python -m benchmarks.int8 --edge grl-edge.safetensors --detector person-detector.pt --size 416x416
+    python -m benchmarks.int8                                  # what is shipped, and grl-r50 with random weights
+    python -m benchmarks.int8 --only detector --detector yolo11s.pt --size 384x640
     python -m benchmarks.int8 --reid runs/reid --detect runs/detect    # sets that are there already
 
 Streams with trained weights are judged by mAP on rendered people, others by likeness with the network itself; the
@@ -22,7 +22,6 @@ from rich.table import Table
 
 from benchmarks.engines import seeded, spread
 from benchmarks.machine import this_machine
-from benchmarks.synthetic import data_folder
 from calibration.int8.quantise import Order, in_turn, quantise
 from engines.build import Request, build
 from engines.engine import Engine
@@ -35,6 +34,7 @@ from synthetic.reid_set import ReidRequest, write_reid
 from trainer.model.registry import save_model
 
 RESULTS = Path(__file__).parent / "results" / "int8.json"
+MODELS = Path(__file__).parent.parent / "models"
 WANTED = {"grl-r50": 1.6, "detector": 1.0}
 """How many times as fast as floating point it is meant to be on two cores."""
 PEOPLE, CAMERAS, FRAMES, PICTURES = 60, 3, 9, 300
@@ -154,8 +154,7 @@ def _subjects(options: argparse.Namespace, scratch: Path) -> Iterator[Subject]:
         detect = options.detect or scratch / "detect"
         if options.detect is None:
             write_detect(DetectRequest(seed=3, images=PICTURES, val_share=0.5), detect, processes=1)
-        source = options.detector or data_folder() / "models" / "yolox_nano.onnx"
-        yield Subject("detector", source, detect, detect, options.size)
+        yield Subject("detector", options.detector, detect, detect, options.size)
 
 
 def _print(console: Console, rows: list[dict[str, object]]) -> None:
@@ -205,11 +204,19 @@ def _options() -> argparse.Namespace:
     names = ("grl-r50", "grl-edge", "detector")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--r50", type=Path, help="weights of grl-r50 (random ones)")
-    parser.add_argument("--edge", type=Path, help="weights of grl-edge (random ones)")
     parser.add_argument(
-        "--detector", type=Path, help="a .pt or .onnx (YOLOX-nano, of the test data)"
+        "--edge",
+        type=Path,
+        default=MODELS / "grl-edge.safetensors",
+        help="weights of grl-edge (shipped)",
     )
-    parser.add_argument("--size", type=_pair, help="HxW of a .pt detector")
+    parser.add_argument(
+        "--detector",
+        type=Path,
+        default=MODELS / "person-detector.pt",
+        help="a .pt or .onnx (shipped)",
+    )
+    parser.add_argument("--size", type=_pair, default=(320, 512), help="HxW of a .pt detector")
     parser.add_argument("--reid", type=Path, help="people in the MARS layout (rendered)")
     parser.add_argument("--detect", type=Path, help="frames in the YOLO layout (rendered)")
     parser.add_argument("--rounds", type=int, default=30)

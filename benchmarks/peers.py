@@ -1,7 +1,7 @@
 """The whole pipeline beside others: the same videos, the same detector, the same cores.
 
-    python -m benchmarks.peers --weights person-detector.pt          about ten minutes
-    python -m benchmarks.peers --weights person-detector.pt --quick  a tenth of the frames, one round
+    python -m benchmarks.peers          about ten minutes
+    python -m benchmarks.peers --quick  a tenth of the frames, one round
 
 The rendered mall, scored against its truth, and a recorded clip of the test data (REID_TEST_DATA), for
 time only. Every contestant runs in a process of its own, in turn. Peers know one camera at a time, so their
@@ -91,7 +91,7 @@ def main() -> None:
                 scores[name] = score(answers[name], sites[SEED], float(threshold))
     report = {
         "machine": machine.as_json(),
-        "command": "python -m benchmarks.peers --weights person-detector.pt",
+        "command": "python -m benchmarks.peers",
         "detector": {"weights": options.weights.name, "size": list(options.size)},
         "rounds": rounds,
         "site": {"name": SITE, "seed": SEED, "seconds": seconds},
@@ -290,13 +290,13 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--weights", type=Path, default=ROOT / "weights-local" / "person-detector.pt",
+        "--weights", type=Path, default=ROOT / "models" / "person-detector.pt",
         help="the detector as Ultralytics trained it (.pt)",
     )  # fmt: skip
     parser.add_argument(
         "--embedder", type=Path, default=ROOT / "models" / "grl-edge", help="package"
     )
-    parser.add_argument("--size", type=_pair, default=(256, 416), help="HxW of the detector")
+    parser.add_argument("--size", type=_pair, default=(320, 512), help="HxW of the detector")
     parser.add_argument("--only", nargs="+", choices=(OURS, *PEERS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="of the rendered site (40)")

@@ -233,6 +233,66 @@ def startup_table(report: Report) -> str:
     return f"{_table(['seconds', *kinds], rows)}\n\n{report['told']}"
 
 
+def pipeline_table(report: Report) -> str:
+    """The loop against what its engines alone allow, and where the rest goes."""
+    modes = report["modes"]
+    engines = ("detector", "embedder")
+    rows = [
+        ["**of the speed that its engines alone allow**", *(_spread(m["ratio"], 2) for m in modes.values())],
+        ["the same in processor time", *(_spread(m["processor_time_ratio"], 2) for m in modes.values())],
+        ["bytes copied, over the fewest possible", *(f"{m['copied_over_fewest']['median']:.2f}" for m in modes.values())],
+        ["frames a second", *(_spread(m["frames_per_second"], 0) for m in modes.values())],
+        ["processor ms a frame", *(_spread(m["processor_ms_a_frame"], 1) for m in modes.values())],
+        *(
+            [f"of which the {name}", *(_spread(m[f"processor_ms_a_frame_{name}"], 1) for m in modes.values())]
+            for name in engines
+        ),
+        *(
+            [f"ms a frame in the loop: {stage}", *(f"{m['stages_ms_a_frame'][stage]['median']:.2f}" for m in modes.values())]
+            for stage in next(iter(modes.values()))["stages_ms_a_frame"]
+        ),
+    ]  # fmt: skip
+    return _table([f"{report['cameras']} cameras", *modes], rows)
+
+
+def int8_table(report: Report) -> str:
+    """What eight bits gain and cost."""
+    rows = []
+    for row in report["rows"]:
+        how = row["accuracy"]
+        judged = f"{how['measure']} {how['before']:.3f} → {how['after']:.3f}"
+        drift = ", ".join(f"{cosine:.3f}" for cosine in how["drift"].values())
+        refused = "refused" if how["forced"] else "written"
+        rows += [
+            [row["network"], batch, f"{times['faster']['median']:.2f}×", judged, drift, refused]
+            + [_spread(times["int8_ms"], 2)]
+            for batch, times in row["batches"].items()
+        ]
+    heads = [
+        "network",
+        "batch",
+        f"over {report['float']}",
+        "accuracy",
+        "cosine after 1, 8, 64 steps",
+    ]
+    return _table([*heads, "without --force", "ms"], rows)
+
+
+def soak_table(report: Report) -> str:
+    """Whether anything grew."""
+    tables = report["largest_by_thirds"]
+    grown = ", ".join(report["grown"]) or "none"
+    rows = [
+        ["frames", f"{report['frames']:,}"],
+        ["people who came and went", f"{report['identities_founded']:,}"],
+        ["tables watched", f"{len(tables):,}"],
+        ["tables that were larger in the last third than in the second", grown],
+        ["memory, last third over second", f"{report['memory_growth_mb']:+.1f} MB"],
+        ["time a frame", f"{report['microseconds_a_frame']:.0f} µs"],
+    ]
+    return _table(["", ""], rows)
+
+
 TABLES: Mapping[str, Callable[[Report], str]] = {
     "engines": engines_table,
     "tracker": tracker_table,
@@ -242,6 +302,9 @@ TABLES: Mapping[str, Callable[[Report], str]] = {
     "embeddings": embeddings_table,
     "detector": detector_table,
     "startup": startup_table,
+    "pipeline": pipeline_table,
+    "int8": int8_table,
+    "soak": soak_table,
 }
 
 

@@ -258,6 +258,7 @@ def main() -> int:
     )
     outcome = {
         "machine": this_machine(("numpy",)).as_json(),
+        "command": "python -m benchmarks.soak",
         "frames": seen.frames[-1],
         "seconds": seen.seconds,
         "microseconds_a_frame": rate,
