@@ -236,22 +236,25 @@ def startup_table(report: Report) -> str:
 def pipeline_table(report: Report) -> str:
     """The loop against what its engines alone allow, and where the rest goes."""
     modes = report["modes"]
-    engines = ("detector", "embedder")
+
+    def row(told: str, of: Callable[[Report], str]) -> list[str]:
+        return [told, *(of(mode) for mode in modes.values())]
+
     rows = [
-        ["**of the speed that its engines alone allow**", *(_spread(m["ratio"], 2) for m in modes.values())],
-        ["the same in processor time", *(_spread(m["processor_time_ratio"], 2) for m in modes.values())],
-        ["bytes copied, over the fewest possible", *(f"{m['copied_over_fewest']['median']:.2f}" for m in modes.values())],
-        ["frames a second", *(_spread(m["frames_per_second"], 0) for m in modes.values())],
-        ["processor ms a frame", *(_spread(m["processor_ms_a_frame"], 1) for m in modes.values())],
-        *(
-            [f"of which the {name}", *(_spread(m[f"processor_ms_a_frame_{name}"], 1) for m in modes.values())]
-            for name in engines
+        row("**of the speed that its engines alone allow**", lambda m: _spread(m["ratio"], 2)),
+        row("the same in processor time", lambda m: _spread(m["processor_time_ratio"], 2)),
+        row(
+            "bytes copied, over the fewest possible",
+            lambda m: f"{m['copied_over_fewest']['median']:.2f}",
         ),
-        *(
-            [f"ms a frame in the loop: {stage}", *(f"{m['stages_ms_a_frame'][stage]['median']:.2f}" for m in modes.values())]
-            for stage in next(iter(modes.values()))["stages_ms_a_frame"]
-        ),
-    ]  # fmt: skip
+        row("frames a second", lambda m: _spread(m["frames_per_second"], 0)),
+        row("processor ms a frame", lambda m: _spread(m["processor_ms_a_frame"], 1)),
+        row("of which the detector", lambda m: _spread(m["processor_ms_a_frame_detector"], 1)),
+        row("of which the embedder", lambda m: _spread(m["processor_ms_a_frame_embedder"], 1)),
+    ]
+    for stage in next(iter(modes.values()))["stages_ms_a_frame"]:
+        times = [mode["stages_ms_a_frame"][stage]["median"] for mode in modes.values()]
+        rows.append([f"ms a frame in the loop: {stage}", *(f"{time:.2f}" for time in times)])
     return _table([f"{report['cameras']} cameras", *modes], rows)
 
 
@@ -263,19 +266,12 @@ def int8_table(report: Report) -> str:
         judged = f"{how['measure']} {how['before']:.3f} → {how['after']:.3f}"
         drift = ", ".join(f"{cosine:.3f}" for cosine in how["drift"].values())
         refused = "refused" if how["forced"] else "written"
-        rows += [
-            [row["network"], batch, f"{times['faster']['median']:.2f}×", judged, drift, refused]
-            + [_spread(times["int8_ms"], 2)]
-            for batch, times in row["batches"].items()
-        ]
-    heads = [
-        "network",
-        "batch",
-        f"over {report['float']}",
-        "accuracy",
-        "cosine after 1, 8, 64 steps",
-    ]
-    return _table([*heads, "without --force", "ms"], rows)
+        for batch, times in row["batches"].items():
+            ratio, ms = f"{times['faster']['median']:.2f}×", _spread(times["int8_ms"], 2)
+            rows.append([row["network"], batch, ratio, judged, drift, refused, ms])
+    drifts = "cosine after 1, 8, 64 steps"
+    over = f"over {report['float']}"
+    return _table(["network", "batch", over, "accuracy", drifts, "without --force", "ms"], rows)
 
 
 def soak_table(report: Report) -> str:
