@@ -16,7 +16,7 @@ import time
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,6 +49,10 @@ BATCH = 32
 EXACT_UP_TO = 1_000_000
 INDEX_UP_TO = 100_000
 """Identities; to build an index of ten times as many takes hours on one core."""
+
+
+STEADY = "minutes"
+"""Over this nothing should grow at all: it is drawn without logarithms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,23 +248,25 @@ def plot(curves: Sequence[Curve], path: Path) -> None:
         1, len(panels), figsize=(4.4 * len(panels), 4.2), layout="constrained", squeeze=False
     )
     for axis, across in zip(axes[0], panels, strict=True):
+        steady = across == STEADY
         for curve in (c for c in curves if c.across == across):
             (line,) = axis.plot(curve.x, curve.y, "o-", label=curve.name)
             for (x0, x1), (y0, y1), power in zip(
-                zip(curve.x, curve.x[1:], strict=False),
-                zip(curve.y, curve.y[1:], strict=False),
-                curve.powers,
-                strict=True,
+                pairwise(curve.x), pairwise(curve.y), curve.powers, strict=True
             ):
                 axis.annotate(
-                    f"{power:.2f}", ((x0 * x1) ** 0.5, (y0 * y1) ** 0.5), color=line.get_color(),
+                    "" if steady else f"{power:.2f}", ((x0 * x1) ** 0.5, (y0 * y1) ** 0.5), color=line.get_color(),
                     textcoords="offset points", xytext=(0, 6), ha="right", fontsize=8,
                 )  # fmt: skip
-        axis.set(xscale="log", yscale="log", xlabel=across, ylabel="ms")
+        axis.set(xlabel=across, ylabel="ms")
+        if steady:
+            axis.set_ylim(0, 1.3 * max(max(c.y) for c in curves if c.across == across))
+        else:
+            axis.set(xscale="log", yscale="log")
         axis.set_title("\n".join(f"{c.name}: {_wrapped(c.why)}" for c in curves if c.across == across),
                        fontsize=7, loc="left")  # fmt: skip
         points = sorted({x for curve in curves if curve.across == across for x in curve.x})
-        axis.set_xticks(points, [f"{x:,g}" for x in points], fontsize=8)
+        axis.set_xticks(points, [f"{x:,.0f}" for x in points], fontsize=8)
         axis.xaxis.minorticks_off()
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3, which="both")

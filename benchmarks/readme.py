@@ -150,7 +150,7 @@ def growth_table(report: Report) -> str:
     rows = [
         [
             curve["name"],
-            f"{curve['x'][0]:,}…{curve['x'][-1]:,} {curve['across']}",
+            f"{curve['x'][0]:,.0f}…{curve['x'][-1]:,.0f} {curve['across']}",
             f"n^{curve['powers'][0]:.2f}…n^{curve['powers'][-1]:.2f}",
             f"{curve['y'][0]:,.3g}…{curve['y'][-1]:,.3g} {curve['unit']}",
         ]
