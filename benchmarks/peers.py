@@ -51,6 +51,8 @@ CLIP = "one-by-one-person-detection.mp4"
 """The other clip is a bare H.264 stream, which Ultralytics does not open."""
 SITE, SEED, OTHER_SEED = "mall", 41, 42
 STAY_LOCAL = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+PATIENCE = 240
+"""Seconds that a contestant has for a set of videos."""
 THRESHOLDS = np.linspace(0.3, 0.98, 35)
 
 
@@ -141,15 +143,20 @@ def _one(name: str, job: Job, videos: list[str]) -> tuple[Answer | None, str]:
             python = _python(name)
         except subprocess.CalledProcessError as error:
             return None, f"cannot be installed: {error}"
-        done = subprocess.run(
-            # -P: or this folder's modules would be taken for the packages of the same names
-            [str(python), "-P", str(ROOT / "benchmarks" / "peer_runs.py"), name, given, answer],
-            env=os.environ | STAY_LOCAL | {"PYTHONPATH": str(ROOT)},
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # -P: or this folder's modules would be taken for the packages of the same names
+        command = [python, "-P", ROOT / "benchmarks" / "peer_runs.py", name, given, answer]
+        try:
+            done = subprocess.run(
+                list(map(str, command)),
+                env=os.environ | STAY_LOCAL | {"PYTHONPATH": str(ROOT)},
+                cwd=scratch,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return None, f"it needed more than {PATIENCE / 60:.0f} minutes"
         if done.returncode:
             return None, (done.stderr.strip().splitlines() or ["it died"])[-1]
         with np.load(answer) as result:
