@@ -127,7 +127,7 @@ def peers_table(report: Report) -> str:
                     f"{100 * scores['idf1_within']:.1f}" if scores else "",
                     f"{100 * scores['idf1_across']:.1f}" if scores else "",
                     *(
-                        f"{_median(figures[measure]):.0f}"
+                        f"{_median(figures[measure]):.0f}" if measure in figures else "not measured"
                         for measure in (
                             "frames_per_second",
                             "processor_ms_per_frame",
