@@ -173,7 +173,15 @@ def alone(case: Case) -> dict[str, float]:
     boxes = now.boxes[np.argsort(now.boxes[:, 0])].astype(np.float64)
     belief = begin(last.boxes.astype(np.float64), np.ones(len(last)), np.ones(4), 0.05)
     rows, columns = np.ones(len(last), bool), np.ones(len(now), bool)
-    pairs = overlapping(belief, boxes, rows, columns, 0.3)
+    colours = (
+        np.empty((len(last), 0), np.float32),
+        np.empty((len(now), 0), np.float32),
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
+    pairs = overlapping(belief, boxes, rows, columns, 0.3, colours)
     low = np.maximum(last.boxes[:, None, :2], now.boxes[:, :2])
     high = np.minimum(last.boxes[:, None, 2:], now.boxes[:, 2:])
     cost = 1 - np.prod(np.clip(high - low, 0, None), axis=2) / np.prod(
@@ -189,7 +197,7 @@ def alone(case: Case) -> dict[str, float]:
         return min(times) * 1e6
 
     return {
-        "our pairs": fastest(lambda: overlapping(belief, boxes, rows, columns, 0.3)),
+        "our pairs": fastest(lambda: overlapping(belief, boxes, rows, columns, 0.3, colours)),
         "our assignment": fastest(lambda: assign(pairs, len(boxes))),
         "scipy, dense": fastest(lambda: linear_sum_assignment(cost)),
         "lapjv, dense, cost_limit": fastest(

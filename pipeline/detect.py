@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engines.engine import Array, Engine
 from engines.package import Head
+from pipeline.colours import glances
 from pipeline.compiled import compiled
 from pipeline.errors import DetectorError
 from pipeline.frames import Detections, FloatArray, IntArray
@@ -91,7 +92,9 @@ class Detector:
         self._planes = np.empty((self._batch, *wanted), dtype) if planar else None
         self._letterbox = Letterbox(self._batch, spec.size, spec.fill)
         nothing = np.empty((0, 4), np.float32)
-        suppress(nothing, nothing[:, 0], np.empty(0, np.int64), spec.overlap)  # compiled before use
+        nobody = np.empty(0, np.int64)
+        suppress(nothing, nothing[:, 0], nobody, spec.overlap)  # compiled before use
+        glances(self._letterbox(())[0], nobody, nothing)
         self._grid = _yolox_grid(height, width) if spec.head is Head.YOLOX else None
 
     def __call__(
@@ -121,7 +124,7 @@ class Detector:
             if self._spec.by_class:
                 group = group * (int(found.classes.max(initial=0)) + 1) + found.classes
             found = found[suppress(found.boxes, found.scores, group, self._spec.overlap)]
-        return self._framed(found, pasted, frames)
+        return self._framed(found, pixels, pasted, frames)
 
     def _prepared(self, pixels: NDArray[np.uint8]) -> Array:
         if self._planes is None:
@@ -176,20 +179,28 @@ class Detector:
             )
 
     def _framed(
-        self, found: _Found, pasted: FloatArray, frames: FloatArray
+        self,
+        found: _Found,
+        pixels: NDArray[np.uint8],
+        pasted: FloatArray,
+        frames: FloatArray,
     ) -> Iterator[Detections]:
         """Boxes in the pixels of their frames, clipped, the surest first, picture by picture."""
         found = found[np.lexsort((-found.scores, found.picture))]
+        colours = glances(pixels, found.picture, found.boxes)
         place, frame = pasted[found.picture], frames[found.picture]
         stretch = frame / place[:, 2:]
         boxes = (found.boxes - np.tile(place[:, :2], 2)) * np.tile(stretch, 2)
         boxes = np.clip(boxes, 0, np.tile(frame, 2))
         whole = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(found.scores)
         boxes, scores, picture = boxes[whole], found.scores[whole], found.picture[whole]
+        colours = colours[whole]
         edges = np.searchsorted(picture, np.arange(len(frames) + 1))
         for start, next_start in pairwise(edges.tolist()):
             end = min(next_start, start + self._spec.most)
-            yield Detections(boxes[start:end].astype(np.float32), scores[start:end])
+            yield Detections(
+                boxes[start:end].astype(np.float32), scores[start:end], colours[start:end]
+            )
 
 
 class Letterbox:

@@ -59,9 +59,15 @@ class Detections:
     """(N, 4) float32: left, top, right, bottom in pixels of the frame."""
     scores: FloatArray
     """(N,) float32 in 0…1."""
+    colours: FloatArray | None = None
+    """(N, K) float32 in 0…1: what each looks like at a glance, comparable between frames of one camera."""
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __getitem__(self, some: "IntArray | NDArray[np.bool_]") -> "Detections":
+        colours = None if self.colours is None else self.colours[some]
+        return Detections(self.boxes[some], self.scores[some], colours)
 
 
 @dataclass(frozen=True, slots=True)

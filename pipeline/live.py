@@ -22,9 +22,8 @@ from pipeline.tracklets import Tracklets
 STAGES = ("wait", "detect", "track", "embed", "identify", "publish")
 _BINS = np.geomspace(1e-3, 1e3, 1401)
 """Edges of the latencies' histogram in seconds: one in a hundred apart."""
-_TRACKING = TrackerSettings(patience=1.2)
-"""Who was lost for longer is recognised by looks: after longer gaps, motion alone gave 3.5 % of the boxes of a
-rendered hall to somebody else's track; without them it is 0.9 %."""
+TRACKING = TrackerSettings(patience=1.5, overlap=0.35, doubtful=0.15)
+"""Who was lost for longer is recognised by looks, which err less than motion over long gaps."""
 
 
 class Frames(Protocol):
@@ -98,11 +97,13 @@ class LiveLoop:
         *,
         clock: Callable[[], float] = time.time,
         effort: Effort | None = None,
+        tracking: TrackerSettings = TRACKING,
     ) -> None:
         """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop."""
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
         self._trackers: dict[str, Tracker] = {}
+        self._tracking = tracking
         self._now: float | None = None
         self._effort = effort
         self.meter = Meter()
@@ -171,5 +172,5 @@ class LiveLoop:
     def _tracker(self, frame: Frame) -> Tracker:
         """One a camera, for as long as the run: a change of resolution must not begin its ids anew."""
         if frame.camera not in self._trackers:
-            self._trackers[frame.camera] = Tracker(frame.pixels.size, _TRACKING)
+            self._trackers[frame.camera] = Tracker(frame.pixels.size, self._tracking)
         return self._trackers[frame.camera]

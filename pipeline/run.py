@@ -31,12 +31,12 @@ from pipeline.ingest import (
     parse_address,
     redact,
 )
-from pipeline.live import LiveLoop, Meter
+from pipeline.live import TRACKING, LiveLoop, Meter
 from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
 from pipeline.publish.record import recorded
 from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
-from pipeline.track import warm_up
+from pipeline.track import TrackerSettings, warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
 from pipeline.zones import Detect, ignoring
 
@@ -140,6 +140,7 @@ def run(
         [*sinks, *recorders],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
+        tracking=_tracking(settings.detector),
     )
     begun = shown = time.monotonic()
     ends = math.inf if options.duration is None else begun + options.duration
@@ -199,6 +200,14 @@ def open_detector(
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     detector = Detector(open_network(path, most), spec)
     return lambda frames: detector([frame.shown for frame in frames])
+
+
+def _tracking(detector: DetectorSettings) -> TrackerSettings:
+    """How sure the tracker may be of that detector's boxes."""
+    sure = detector.sure
+    if sure is None:
+        sure = 0.65 if detector.package == DetectorSettings().package else 0.5
+    return replace(TRACKING, sure=sure, beyond_doubt=max(sure + 0.1, TRACKING.beyond_doubt))
 
 
 def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> StreamingReid:

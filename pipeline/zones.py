@@ -44,7 +44,7 @@ class Zones:
         )
         feet /= np.array(frame.pixels.size, np.float32)
         kept = ~self.hold(feet)
-        return found if kept.all() else Detections(found.boxes[kept], found.scores[kept])
+        return found if kept.all() else found[kept]
 
     def hold(self, points: FloatArray) -> NDArray[np.bool_]:
         """(N,) which of the points (N, 2) lie in a zone: a ray from them to the right crosses it an odd

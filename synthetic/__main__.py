@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     reid.add_argument(
         "--test-palette", choices=PALETTES, help="other clothes colours for the test half"
     )
+    reid.add_argument(
+        "--rough",
+        action="store_true",
+        help="people as live cameras see them: cut by the picture's edge, behind others",
+    )
     reid.set_defaults(run=_reid)
     detect = commands.add_parser(
         "detect", help="a detection set laid out for YOLO", epilog=_EXAMPLES, formatter_class=raw
@@ -117,7 +122,7 @@ def _reid(options: argparse.Namespace) -> dict[str, object]:
         tracklets=options.tracklets, cameras=options.cameras, site=options.site,
         test_site=options.test_site,
         size=options.size or (960, 540), palette=options.palette,
-        test_palette=options.test_palette,
+        test_palette=options.test_palette, rough=options.rough,
     )  # fmt: skip
     outcome = write_reid(request, options.out, options.processes)
     if options.sheet:

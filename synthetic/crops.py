@@ -14,11 +14,35 @@ from synthetic.world import People, World
 Floats = NDArray[np.float64]
 
 FPS = 15.0
-_LEAST = 0.55
-"""Share of a person that must show in every crop."""
 _TRIES = 60
 _SHORTEST, _TALLEST = 70, 420
 """Heights of people in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What walks are taken, and what of a person must show."""
+
+    least: float = 0.55
+    """Share of the person that shows in every crop…"""
+    mostly: float = 0.55
+    """…and in at least half of them."""
+    company: tuple[float, ...] = (0.45, 0.3, 0.15, 0.1)
+    """Chances of so many others nearby."""
+    near: float = 1.6
+    """Metres: deviation of where they are."""
+    beyond: float = 0.0
+    """How far at either end of the walk the person may be beyond the frame, in own heights."""
+    intervals: tuple[float, ...] = (1.0, 2.0)
+    """Times between two crops, × FPS: one of them for a walk."""
+
+
+CLEAR = Manner()
+"""People as data sets mostly show them."""
+ROUGH = Manner(
+    least=0.2, company=(0.15, 0.3, 0.3, 0.25), near=1.2, beyond=0.35, intervals=(2.0, 4.0)
+)
+"""People as live cameras see them: they come in past the picture's edge, and others cross before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +66,24 @@ def varied(optics: Optics, rng: np.random.Generator) -> Optics:
 
 def tracklet(
     renderer: Renderer, world: World, identity: int, others: NDArray[np.int64], frames: int,
-    rng: np.random.Generator, stretch: float = 1.0,
+    rng: np.random.Generator, manner: Manner = CLEAR,
 ) -> list[Cut]:  # fmt: skip
-    """`frames` crops of one person walking by, at times past others; `stretch` seconds between two
-    crops × FPS.
-    """
+    """`frames` crops of one person walking by, at times past others."""
+    stretch = float(rng.choice(manner.intervals))
     for _ in range(_TRIES):
-        walk = _walk(renderer.camera, world, identity, others, frames, stretch, rng)
+        walk = _walk(renderer.camera, world, identity, others, frames, stretch, rng, manner)
         if walk is None:
             continue
-        cuts = list(_cuts(renderer, walk, identity, rng))
-        if len(cuts) == frames:
+        cuts = list(_cuts(renderer, walk, identity, rng, manner.least))
+        shares = np.array([cut.visibility for cut in cuts])
+        if len(cuts) == frames and (shares >= manner.mostly).mean() >= 0.5:
             return cuts
     return []
 
 
 def _walk(
     camera: Camera, world: World, identity: int, others: NDArray[np.int64], frames: int,
-    stretch: float, rng: np.random.Generator,
+    stretch: float, rng: np.random.Generator, manner: Manner,
 ) -> list[People] | None:  # fmt: skip
     """A straight walk within the view, or None where a drawn one leaves it."""
     look = world.identity(identity)
@@ -75,21 +99,22 @@ def _walk(
     pixels, depth = camera.project(np.concatenate([_at(path, 0.0), _at(path, look.height)]))
     feet, tops = np.split(pixels, 2)
     width, height = camera.size
-    inside = (
-        (pixels > (4, 4)).all() and (pixels < (width - 4, height - 4)).all() and (depth > 0.8).all()
-    )
     tall = feet[:, 1] - tops[:, 1]
+    ends = np.abs(np.linspace(-1, 1, frames)) > 0.5
+    margin = np.tile(np.where(ends, 4 - manner.beyond * tall, 4.0), 2)[:, None]
+    inside = (pixels > margin).all() and (pixels < (width, height) - margin).all()
     if (
         not inside
+        or (depth <= 0.8).any()
         or (gap < 0.3).any()
         or tall.min() < _SHORTEST * height / 540
         or tall.max() > _TALLEST * height / 540
     ):
         return None
-    company = rng.choice(others, int(rng.choice(4, p=(0.45, 0.3, 0.15, 0.1))), replace=False)
+    company = rng.choice(others, int(rng.choice(4, p=manner.company)), replace=False)
     ids = np.concatenate([[identity], company[company != identity]]).astype(np.int64)
     count = len(ids) - 1
-    starts = place + rng.normal(0, 1.6, (count, 2))
+    starts = place + rng.normal(0, manner.near, (count, 2))
     turns = np.where(rng.random(count) < 0.5, heading, rng.uniform(-np.pi, np.pi, count))
     speeds = np.array([world.identity(int(k)).speed for k in ids[1:]]) * (rng.random(count) < 0.75)
     turns, speeds = np.append(heading, turns), np.append(speed, speeds)
@@ -115,7 +140,7 @@ def _walk(
 
 
 def _cuts(
-    renderer: Renderer, walk: list[People], identity: int, rng: np.random.Generator
+    renderer: Renderer, walk: list[People], identity: int, rng: np.random.Generator, least: float
 ) -> Iterator[Cut]:
     """Crops as a detector would cut them: boxes are a little off, differently in each frame."""
     width, height = renderer.camera.size
@@ -124,7 +149,7 @@ def _cuts(
         truth = renderer.locate(people)
         boxes, shares = truth.boxes, truth.visibility
         row = np.flatnonzero(truth.ids == identity)
-        if not len(row) or shares[row[0]] < _LEAST:
+        if not len(row) or shares[row[0]] < least:
             return
         x0, y0, x1, y1 = boxes[row[0]]
         size = np.array([x1 - x0, y1 - y0] * 2)

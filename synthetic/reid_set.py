@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from synthetic.crops import tracklet, varied
+from synthetic.crops import CLEAR, ROUGH, tracklet, varied
 from synthetic.errors import RequestError
 from synthetic.load import load_site
 from synthetic.palette import Palette
@@ -52,6 +52,8 @@ class ReidRequest:
     """Of the frames that crops are cut from."""
     palette: Palette = "all"
     test_palette: Palette | None = None
+    rough: bool = False
+    """People as live cameras see them: cut by the picture's edge, and behind others."""
 
     def half(self, name: Literal["train", "test"]) -> tuple[str, Palette, range]:
         """Site, palette and identities of one half."""
@@ -117,9 +119,9 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                 if not (home / f"{stem}F{job.request.frames:03d}.jpg").exists():
                     rng = np.random.default_rng([job.request.seed, 23, person, job.camera, repeat])
                     renderer.tune(varied(camera.optics, rng))
-                    stretch = float(rng.choice((1.0, 2.0)))
+                    manner = ROUGH if job.request.rough else CLEAR
                     cuts = tracklet(
-                        renderer, world, person, others, job.request.frames, rng, stretch
+                        renderer, world, person, others, job.request.frames, rng, manner
                     )
                     home.mkdir(parents=True, exist_ok=True)
                     quality = int(rng.integers(60, 96))

@@ -64,7 +64,7 @@ def taken_by(
     """
     taken = _assigned(found, truth, overlap)
     rest = np.nonzero(taken == NOBODY)[0]
-    spare = _assigned(Detections(found.boxes[rest], found.scores[rest]), ignored, overlap)
+    spare = _assigned(found[rest], ignored, overlap)
     taken[rest[spare != NOBODY]] = IGNORED
     return taken
 

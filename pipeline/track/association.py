@@ -13,16 +13,25 @@ from numpy.typing import NDArray
 
 from pipeline.assignment import Pairs, assign
 from pipeline.compiled import compiled
-from pipeline.frames import IntArray
+from pipeline.frames import FloatArray, IntArray
 from pipeline.track.motion import POSITION, PP, centred
 
 Floats: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
+Colours: TypeAlias = tuple[FloatArray, FloatArray, float, float, float, float]
+"""Of tracks (N, K) and detections (M, K), K = 0 where nothing is known; then the mean difference that
+speaks neither for nor against one person, what a unit less adds, and the most that colours add and take."""
 
 
 @compiled
 def match_overlapping(
-    belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floor: float, partner: IntArray
+    belief: Floats,
+    boxes: Floats,
+    rows: Flags,
+    columns: Flags,
+    floor: float,
+    colours: Colours,
+    partner: IntArray,
 ) -> None:
     """Match tracks with detections that lie where they should be, by intersection over union.
 
@@ -30,7 +39,7 @@ def match_overlapping(
     `columns` (M,) say who takes part. Writes the detection of each matched track into `partner`
     (N,) and clears the flags of both.
     """
-    pairs = overlapping(belief, boxes, rows, columns, floor)
+    pairs = overlapping(belief, boxes, rows, columns, floor, colours)
     _settle(assign(pairs, len(boxes)), rows, columns, partner)
 
 
@@ -42,6 +51,7 @@ def match_returning(
     columns: Flags,
     noise: float,
     odds: Floats,
+    colours: Colours,
     partner: IntArray,
 ) -> None:
     """Match tracks with detections that they have likelier moved on to than not.
@@ -49,17 +59,20 @@ def match_returning(
     As `match_overlapping`, in any order; `odds` (N, M) is what speaks for each pair before place
     and size are looked at: a logarithm, for lengths in pixels.
     """
-    pairs = returning(belief, boxes, rows, columns, noise, odds)
+    pairs = returning(belief, boxes, rows, columns, noise, odds, colours)
     _settle(assign(pairs, len(boxes)), rows, columns, partner)
 
 
 @compiled
-def overlapping(belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floor: float) -> Pairs:
-    """Pairs that are similar in place and height.
+def overlapping(
+    belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floor: float, colours: Colours
+) -> Pairs:
+    """Pairs that are similar in place and height, and in colour.
 
-    Similarity is the intersection over union times the same of the vertical extents alone; the
-    gain is what it has above `floor`.
+    Similarity is the intersection over union times the same of the vertical extents alone, and what
+    colours add to it; the gain is what it has above `floor`.
     """
+    known, seen, alike, weight, bonus, malus = colours
     widest = 0.0
     for j in range(len(boxes)):
         widest = max(widest, boxes[j, 2] - boxes[j, 0])
@@ -83,6 +96,8 @@ def overlapping(belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floo
                 union = width * height + area - wide * high
                 extent = max(bottom, boxes[j, 3]) - min(top, boxes[j, 1])
                 gain = wide * high / union * (high / extent) - floor
+                if gain + bonus > 0.0:
+                    gain += _alike(known[i], seen[j], alike, weight, bonus, malus)
                 if gain > 0.0:
                     chosen, gains = _append(chosen, gains, count, j, gain)
                     count += 1
@@ -92,13 +107,20 @@ def overlapping(belief: Floats, boxes: Floats, rows: Flags, columns: Flags, floo
 
 @compiled
 def returning(
-    belief: Floats, boxes: Floats, rows: Flags, columns: Flags, noise: float, odds: Floats
+    belief: Floats,
+    boxes: Floats,
+    rows: Flags,
+    columns: Flags,
+    noise: float,
+    odds: Floats,
+    colours: Colours,
 ) -> Pairs:
     """Pairs that are likelier one person than two.
 
     The gain is the logarithm of the odds: the density of the predicted place and size at the
     detection, with lengths in heights of the person, and what `odds` adds.
     """
+    known, glance, alike, weight, bonus, malus = colours
     open_columns = [j for j in range(len(columns)) if columns[j]]
     starts = np.zeros(len(rows) + 1, np.int64)
     chosen, gains = np.empty(4 * len(rows), np.int64), np.empty(4 * len(rows))
@@ -113,11 +135,26 @@ def returning(
                     miss = (seen[k] - belief[i, POSITION, k]) / height
                     variance = belief[i, PP, k] / height**2 + noise**2
                     gain -= 0.5 * (miss**2 / variance + np.log(variance))
+                if gain + bonus > 0.0:
+                    gain += _alike(known[i], glance[j], alike, weight, bonus, malus)
                 if gain > 0.0:
                     chosen, gains = _append(chosen, gains, count, j, gain)
                     count += 1
         starts[i + 1] = count
     return starts, chosen[:count], gains[:count]
+
+
+@compiled
+def _alike(
+    known: FloatArray, seen: FloatArray, alike: float, weight: float, bonus: float, malus: float
+) -> float:
+    """What two glances say for one person, from −malus to bonus: nothing where their mean difference is `alike`."""
+    if not len(known):
+        return 0.0
+    difference = 0.0
+    for k in range(len(known)):
+        difference += abs(known[k] - seen[k])
+    return min(max(weight * (alike - difference / len(known)), -malus), bonus)
 
 
 @compiled

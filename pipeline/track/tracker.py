@@ -8,22 +8,17 @@ wins, so that there is no distance to tune, and a busy entrance is judged more s
 empty hall.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.frames import Detections, IntArray, Tracks
+from pipeline.frames import Detections, FloatArray, IntArray, Tracks
 from pipeline.track.association import match_overlapping, match_returning
 from pipeline.track.motion import Motion, begin, predict, update
 
 Floats: TypeAlias = NDArray[np.float64]
-Appearance: TypeAlias = Callable[[IntArray, IntArray], Floats]
-"""Ids of tracks (N,), places of detections among those given (M,) → (N, M): what their looks say
-for each pair, as a logarithm of odds; 0 where nothing is known. Asked only when somebody may have
-returned."""
 
 _ROW = np.dtype([("id", np.int64), ("looks", np.int64), ("seen", np.float64), ("born", np.float64)])
 
@@ -35,6 +30,26 @@ ARRIVALS = 1.0
 """New people per second until the tracker knows better…"""
 ARRIVALS_MEMORY = 30.0
 """…which takes it about so many seconds. Less than one in this time is never assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourSettings:
+    """What colours say of a track and a detection, where detections have any."""
+
+    alike: float = 0.075
+    """Mean difference that speaks neither for one person nor for two."""
+    weight: float = 4.0
+    """What a unit less of it adds to the similarity of a pair…"""
+    bonus: float = 0.2
+    """…at most: colours do not bring together what lies apart…"""
+    malus: float = 0.5
+    """…and what a unit more takes off, at most."""
+    nats: float = 60.0
+    """The same for the odds of a return, as a logarithm…"""
+    nats_limit: float = 5.0
+    """…either way."""
+    memory: float = 3.0
+    """Seconds in which a track's colours follow a change: longer than somebody crosses before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,7 @@ class TrackerSettings:
     """A track unseen for this long is over."""
     pause: float = 10.0
     """…but whom the last frame showed is still followed when the camera gave none for up to so long."""
+    colours: ColourSettings = field(default_factory=ColourSettings)
     most: int = 1000
     """Tracks that are kept, and detections that are taken, at most."""
     motion: Motion = field(default_factory=Motion)
@@ -79,30 +95,31 @@ class Tracker:
         self._rows = np.empty(0, _ROW)
         self._beliefs = np.empty((0, 5, 4))
         """As of each row's last look."""
+        self._colours = np.empty((0, 0), np.float32)
         self._next_id = 1
         self._time: float | None = None
         self._elapsed = 0.0
         """Since the frame before: whom that one showed is always recent, however slow the camera."""
         self._arrivals = ARRIVALS
 
-    def update(
-        self, detections: Detections, time: float, appearance: Appearance | None = None
-    ) -> Tracks:
+    def update(self, detections: Detections, time: float) -> Tracks:
         """The people in sight, after one frame's detections; their boxes are the detections'."""
         self._pass_time(time)
         order = _sound(detections, self._settings.most)
         boxes = detections.boxes[order].astype(np.float64)
         scores = detections.scores[order].astype(np.float64)
-        partner = self._match(boxes, scores, time, appearance, order)
+        colours = self._glances(detections, order)
+        partner = self._match(boxes, scores, colours, time)
         matched = np.flatnonzero(partner >= 0)
         if len(matched):
+            self._remember(matched, colours[partner[matched]], time)
             self._rows["seen"][matched] = time
             self._rows["looks"][matched] += 1
         founders = np.ones(len(boxes), bool)
         founders[partner[matched]] = False
         founding = np.flatnonzero(founders & (scores >= self._settings.sure))
         if len(founding):
-            self._found(boxes[founding], scores[founding], time)
+            self._found(boxes[founding], scores[founding], colours[founding], time)
             partner = np.concatenate([partner, founding])
         shown = np.flatnonzero((partner >= 0) & (self._rows["looks"] > 1))
         rows, chosen = self._rows[shown], order[partner[shown]]
@@ -138,14 +155,34 @@ class Tracker:
 
     def _keep(self, kept: IntArray) -> None:
         self._rows, self._beliefs = self._rows[kept], self._beliefs[kept]
+        self._colours = self._colours[kept]
+
+    def _glances(self, detections: Detections, order: IntArray) -> FloatArray:
+        """Colours of the detections; of no use, and none, where those of the tracks are not their like."""
+        colours = detections.colours
+        width = 0 if colours is None else colours.shape[1]
+        if len(self._rows) and width != self._colours.shape[1]:
+            width = 0
+        if width != self._colours.shape[1]:
+            self._colours = np.empty((len(self._rows), width), np.float32)
+        return (
+            np.empty((len(order), 0), np.float32)
+            if colours is None or not width
+            else colours[order]
+        )
+
+    def _remember(self, rows: IntArray, colours: FloatArray, time: float) -> None:
+        since = time - self._rows["seen"][rows]
+        fresh = -np.expm1(-np.maximum(since, 0) / self._settings.colours.memory)
+        known = self._colours[rows]
+        self._colours[rows] = known + (colours - known) * fresh[:, None].astype(np.float32)
 
     def _match(
         self,
         boxes: Floats,
         scores: Floats,
+        glances: FloatArray,
         time: float,
-        appearance: Appearance | None,
-        order: IntArray,
     ) -> IntArray:
         """(N,) the detection of each track, -1 where there is none; their beliefs are updated."""
         settings, motion, rows = self._settings, self._settings.motion, self._rows
@@ -158,18 +195,19 @@ class Tracker:
         sure = scores >= settings.sure
         doubtful = (scores >= settings.doubtful) & ~sure
         lost = recent & known
-        match_overlapping(beliefs, boxes, lost, sure, settings.overlap, partner)
-        match_overlapping(beliefs, boxes, lost, doubtful, settings.overlap, partner)
+        how, seen = settings.colours, (self._colours, glances)
+        colours = *seen, how.alike, how.weight, how.bonus, how.malus
+        match_overlapping(beliefs, boxes, lost, sure, settings.overlap, colours, partner)
+        match_overlapping(beliefs, boxes, lost, doubtful, settings.overlap, colours, partner)
         tentative = ~known
-        match_overlapping(beliefs, boxes, tentative, sure, settings.overlap, partner)
+        match_overlapping(beliefs, boxes, tentative, sure, settings.overlap, colours, partner)
         lost = known & (partner < 0)
         if lost.any() and sure.any():
             odds = self._odds(unseen, len(boxes))
-            if appearance is not None:
-                odds = odds + appearance(rows["id"], order)
-            match_returning(beliefs, boxes, lost, sure, motion.noise, odds, partner)
+            nats = *seen, how.alike, how.nats, how.nats_limit, how.nats_limit
+            match_returning(beliefs, boxes, lost, sure, motion.noise, odds, nats, partner)
             lost &= unseen <= max(settings.just_now, self._elapsed)
-            match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, partner)
+            match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, colours, partner)
         matched = np.flatnonzero(partner >= 0)
         chosen = partner[matched]
         self._beliefs[matched] = update(
@@ -185,7 +223,7 @@ class Tracker:
         new = np.log(arrivals * SHAPES / self._area)
         return np.repeat((returning - new)[:, None], count, axis=1)
 
-    def _found(self, boxes: Floats, scores: Floats, time: float) -> None:
+    def _found(self, boxes: Floats, scores: Floats, colours: FloatArray, time: float) -> None:
         settings = self._settings
         if len(self._rows):  # those who are there at the start did not arrive
             self._arrivals += len(boxes) / ARRIVALS_MEMORY
@@ -195,6 +233,7 @@ class Tracker:
         born["seen"] = born["born"] = time
         self._next_id += len(boxes)
         self._rows = np.concatenate([self._rows, born])
+        self._colours = np.concatenate([self._colours, colours])
         self._beliefs = np.concatenate(
             [self._beliefs, begin(boxes, scores, self._speeds, settings.motion.noise)]
         )

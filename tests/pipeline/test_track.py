@@ -121,24 +121,46 @@ def test_who_appears_elsewhere_is_somebody_else(newcomer):
     assert 3 in tracker.update(seen((1500, 900), newcomer), 3.0).ids
 
 
-def test_looks_decide_where_place_alone_cannot():
-    """Two lost tracks, two returns between them: only the hook knows which is which."""
+def coloured(*people):
+    """Detections at (x, feet) in one colour each: (x, feet, grey)."""
+    plain = seen(*[person[:2] for person in people])
+    grey = np.array([[person[2]] * 18 for person in people], np.float32)
+    return Detections(plain.boxes, plain.scores, grey)
 
-    def run(appearance):
+
+def test_colours_decide_who_returns_where():
+    """Two lost tracks, two returns between them: place alone would keep their order."""
+
+    def run(first, second):
         tracker = Tracker(SIZE)
         for t in (0.0, 0.1, 0.2):
-            tracker.update(seen((1500, 900), (300, 300), (370, 300)), t)
-        returned = seen((1500, 900), (330, 300), (342, 300))
-        return tracker.update(returned, 2.2, appearance)
+            tracker.update(coloured((1500, 900, 0.5), (300, 300, 0.1), (370, 300, 0.9)), t)
+        later = coloured((1500, 900, 0.5), (330, 300, first), (342, 300, second))
+        tracks = tracker.update(later, 2.2)
+        return at(tracks, 330), at(tracks, 342)
 
-    def crossed(ids, places):
-        likely = {(1, 2), (2, 1)}  # track and detection as given
-        return np.array([[6.0 * ((i, p) in likely) for p in places] for i in ids])
+    assert run(0.1, 0.9) == (1, 2)
+    assert run(0.9, 0.1) == (2, 1)
 
-    straight = run(None)
-    assert (at(straight, 330), at(straight, 342)) == (1, 2)
-    swapped = run(crossed)
-    assert (at(swapped, 330), at(swapped, 342)) == (2, 1)
+
+def test_who_is_hidden_does_not_take_over_the_one_in_front():
+    """One walks past another who stands, and hides him: for a second there is one box, which is the walker's."""
+    tracker, colours = Tracker(SIZE), {}
+    for step in range(41):
+        x = 100 + 10 * step
+        hidden = abs(x - 300) < 35
+        people = [(x, 300, 0.2)] + [] * hidden + [(300, 298, 0.8)] * (not hidden)
+        tracks = tracker.update(coloured(*people), step / 12.5)
+        for who, box in zip(tracks.ids.tolist(), tracks.boxes, strict=True):
+            grey = min(people, key=lambda p: abs(p[0] - box[[0, 2]].mean()))[2]
+            colours.setdefault(who, set()).add(grey)
+    assert colours == {1: {0.2}, 2: {0.8}}
+
+
+def test_colours_may_come_and_go():
+    tracker = Tracker(SIZE)
+    for step, some in enumerate((seen((100, 300)), coloured((100, 300, 0.5)), seen((100, 300)))):
+        assert tracker.update(some, step / 10).ids.tolist() == [1]
 
 
 def test_ids_are_never_used_again_and_nothing_grows():

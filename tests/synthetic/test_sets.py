@@ -8,8 +8,13 @@ import pytest
 from scipy.io import loadmat
 
 from synthetic.__main__ import main
+from synthetic.crops import CLEAR, ROUGH, tracklet
 from synthetic.detection_set import DetectRequest, write_detect
+from synthetic.load import load_site
 from synthetic.reid_set import ReidRequest, write_reid
+from synthetic.render import Renderer
+from synthetic.scene import surroundings_of
+from synthetic.world import World
 
 REID = ReidRequest(seed=2, train=2, test=2, frames=3, tracklets=2, cameras=2, size=(320, 180))
 
@@ -56,6 +61,23 @@ def test_a_set_goes_on_where_it_was_and_is_the_same(mars):
     assert write_reid(REID, folder) == figures
     assert victim.read_bytes() == content
     assert other.stat().st_mtime_ns == untouched
+
+
+def test_rough_walks_are_cut_by_the_edge_or_by_others_but_half_of_each_is_clear():
+    site = load_site("generated:2:3").resized((320, 180))
+    world = World(site, 3, "all")
+    renderer = Renderer(site.cameras[0], surroundings_of(site), world.identity, 3)
+    rng, others = np.random.default_rng(4), np.arange(500, 600)
+
+    def shares(manner):
+        walks = [tracklet(renderer, world, k, others, 6, rng, manner) for k in range(1, 13)]
+        return np.array([[cut.visibility for cut in walk] for walk in walks if walk])
+
+    clear, rough = shares(CLEAR), shares(ROUGH)
+    assert clear.min() >= 0.55
+    assert 0.2 <= rough.min() < 0.55
+    assert ((rough >= 0.55).mean(axis=1) >= 0.5).all()
+    assert len(clear) == len(rough) == 12
 
 
 def test_detection_sets_have_a_label_for_every_picture(tmp_path):
