@@ -51,9 +51,9 @@ class DetectorSettings:
     """Engine package, or a foreign ONNX graph."""
     score: float = 0.1
     """Less sure boxes are dropped. Low: the tracker makes use of doubtful ones."""
+    classes: tuple[int, ...] = (0,)
     sure: float | None = None
     """Boxes of this score may be of somebody new: 0.65 of the shipped detector unless told, 0.5 of any other."""
-    classes: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)
