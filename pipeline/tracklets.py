@@ -46,10 +46,10 @@ class TrackletSettings:
     """Between crops once a tracklet is well known…"""
     well_known: int = 16
     """…which it is after so many."""
-    least_height: int = 48
+    least_height: int = 32
     """Smaller people are not embedded."""
     least_quality: float = 0.25
-    full_height: float = 160.0
+    full_height: float = 110.0
     """From here on a larger picture is no better."""
     end_after: float = 2.0
     """A track unseen for this long is over. Longer than the tracker's patience."""
