@@ -69,13 +69,14 @@ def make(
     shipped: Shipped, work: Path, output: Path, tell: Callable[[str], None], dry_run: bool = False
 ) -> None:
     """Run the steps that are not done yet, then put the weights and their card into `output`."""
-    scores = []
+    scores: list[tuple[str, object]] = []
     for number, step in enumerate(shipped.steps, 1):
         command = _filled(step.run, work)
         tell(f"{shipped.name} {number}/{len(shipped.steps)}: {step.about}\n  {command}")
         if not dry_run:
             printed = _once(step, command, work)
-            scores += [json.loads(printed.splitlines()[-1])] if step.scores else []
+            if step.scores:
+                scores.append((step.about, json.loads(printed.splitlines()[-1])))
     if dry_run:
         return
     target = output / shipped.file
@@ -134,13 +135,13 @@ def _filled(text: str, work: Path) -> str:
     return text.format(work=shlex.quote(str(work)), python=shlex.quote(sys.executable))
 
 
-def _card(shipped: Shipped, target: Path, scores: Sequence[object]) -> str:
+def _card(shipped: Shipped, target: Path, scores: Sequence[tuple[str, object]]) -> str:
     """Markdown: what it is, how it was made, how good it is, and what it is not for."""
     steps = [
         f"{number}. {step.about}: `{step.run.format(work='runs/models', python='python')}`"
         for number, step in enumerate(shipped.steps, 1)
     ]
-    tables = [_table(found) for found in scores]
+    tables = [f"{about[:1].upper()}{about[1:]}:\n\n{_table(found)}" for about, found in scores]
     return "\n".join(
         [
             f"# {shipped.name}\n",

@@ -78,7 +78,8 @@ def test_a_table_of_modes_and_colours(site, trained, capsys):
     options = ["--data", str(site), "--frames", "1", "--rerank", "--json"]
     assert main(["evaluate", f"{weights}:stream,mean", "histogram", *options]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == ["weights stream", "weights mean", "histogram"]
+    folder = trained.name
+    assert [row["name"] for row in rows] == [f"{folder} stream", f"{folder} mean", "histogram"]
     colours = rows[2]
     assert colours["rank1"] == 1.0  # each drawn person has colours of their own
     assert colours["queries"] == 8

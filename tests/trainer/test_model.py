@@ -103,6 +103,19 @@ def test_pooling_is_the_papers_attention():
         torch.testing.assert_close(got[:, t - 1], want, atol=1e-6, rtol=0)
 
 
+@torch.no_grad()
+def test_maps_stay_bounded_though_a_channel_hardly_ever_fires():
+    """Such a channel's BatchNorm multiplies by hundreds whatever does come through."""
+    torch.manual_seed(6)
+    model = create_model("grl-edge").eval()
+    for module in model.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var[:2] = 1e-12
+    maps = model.features(5 * random_crops(8, 2, 2))
+    assert maps.max() <= 6
+    assert maps.std() > 0
+
+
 # ---- stream ---------------------------------------------------------------------------------------
 
 

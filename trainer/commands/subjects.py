@@ -8,6 +8,7 @@ import torch
 from trainer.baselines import histogram_embedder
 from trainer.embedding import Embed, Embedder, network_embedder
 from trainer.errors import UsageError
+from trainer.fit import WEIGHTS
 from trainer.model import load_model
 from trainer.packages import package_embedder
 
@@ -21,7 +22,9 @@ def embedders(subject: str, device: str, threads: int) -> Iterator[tuple[str, Em
     modes = [mode_named(name) for name in listed.split(",")] if listed else []
     path = Path(place)
     for mode in modes or [Embed.STREAM]:
-        name = f"{path.stem} {mode}" if modes or not is_package(path) else path.stem
+        # What `train` writes has one name in all folders.
+        called = path.parent.name if path.name == WEIGHTS else path.stem
+        name = f"{called} {mode}" if modes or not is_package(path) else called
         yield name, embedder(path, mode, device, threads)
 
 

@@ -26,20 +26,24 @@ class ResNet50(nn.Module):
 
 
 class MobileNetV4(nn.Module):
-    """MobileNetV4-conv-small, last stage at stride 1, narrowed: (B, 3, H, W) to (B, channels, H/16, W/16)."""
+    """MobileNetV4-conv-small, last stage at stride 1, narrowed: (B, 3, H, W) to (B, channels, H/16, W/16).
+
+    Its activations end at 6: a channel that hardly ever fires has a BatchNorm that multiplies by hundreds, and one
+    crop in a hundred made maps up to ten thousand times too large.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = channels
         timm = import_with_torchvision("timm")
         self.net: nn.Module = timm.create_model(
-            "mobilenetv4_conv_small", features_only=True, out_indices=(4,)
+            "mobilenetv4_conv_small", features_only=True, out_indices=(4,), act_layer=nn.ReLU6
         )
         blocks = self.net.get_submodule("blocks")
         assert isinstance(blocks, nn.Sequential)
         _keep_resolution(blocks[3])
         self.neck = nn.Sequential(
-            nn.Conv2d(960, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+            nn.Conv2d(960, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU6()
         )
 
     def forward(self, crops: Tensor) -> Tensor:
