@@ -1,6 +1,6 @@
 """The whole pipeline beside others: the same videos, the same detector, the same cores.
 
-    python -m benchmarks.peers          about ten minutes
+    python -m benchmarks.peers          about half an hour
     python -m benchmarks.peers --quick  a tenth of the frames, one round
 
 The rendered mall, scored against its truth, and a recorded clip of the test data (REID_TEST_DATA), for

@@ -212,8 +212,8 @@ def detector_table(report: Report) -> str:
     heads = ["", *of]
     told = (
         f"{rendered['people']} rendered people in {rendered['frames']} frames of seed {rendered['seed']}, of whom at"
-        " least 0.3 shows; the scores are those from which the tracker founds a track and continues one. The real"
-        " people were labelled by us."
+        " least 0.3 shows; the scores are those from which a tracker left to itself continues a track and founds one."
+        " The real people were labelled by us."
     )
     return f"{_table(heads, rows)}\n\n{told}"
 

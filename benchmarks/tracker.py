@@ -38,7 +38,7 @@ from pipeline.assignment import assign
 from pipeline.evaluation import evaluate
 from pipeline.mot_text import parse
 from pipeline.track import Tracker, TrackerSettings
-from pipeline.track.association import overlapping
+from pipeline.track.association import colourless, overlapping
 from pipeline.track.motion import Motion, begin
 
 ROOT = Path(__file__).parent.parent
@@ -173,14 +173,7 @@ def alone(case: Case) -> dict[str, float]:
     boxes = now.boxes[np.argsort(now.boxes[:, 0])].astype(np.float64)
     belief = begin(last.boxes.astype(np.float64), np.ones(len(last)), np.ones(4), 0.05)
     rows, columns = np.ones(len(last), bool), np.ones(len(now), bool)
-    colours = (
-        np.empty((len(last), 0), np.float32),
-        np.empty((len(now), 0), np.float32),
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-    )
+    colours = colourless(len(last), len(now))
     pairs = overlapping(belief, boxes, rows, columns, 0.3, colours)
     low = np.maximum(last.boxes[:, None, :2], now.boxes[:, :2])
     high = np.minimum(last.boxes[:, None, 2:], now.boxes[:, 2:])

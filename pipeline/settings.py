@@ -55,6 +55,10 @@ class DetectorSettings:
     sure: float | None = None
     """Boxes of this score may be of somebody new: 0.65 of the shipped detector unless told, 0.5 of any other."""
 
+    def __post_init__(self) -> None:
+        if self.sure is not None and not 0 <= self.sure <= 1:
+            raise SettingsError(f"detector.sure is a score from 0 to 1, not {self.sure}")
+
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:

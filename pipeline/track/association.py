@@ -23,6 +23,12 @@ Colours: TypeAlias = tuple[FloatArray, FloatArray, float, float, float, float]
 speaks neither for nor against one person, what a unit less adds, and the most that colours add and take."""
 
 
+def colourless(tracks: int, detections: int) -> Colours:
+    """Of so many, none of whom has any."""
+    known, seen = (np.empty((count, 0), np.float32) for count in (tracks, detections))
+    return known, seen, 0.0, 0.0, 0.0, 0.0
+
+
 @compiled
 def match_overlapping(
     belief: Floats,

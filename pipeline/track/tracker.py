@@ -5,7 +5,8 @@ left is weighed: is this somebody new, or a lost track that has moved on? Both a
 people arrive at a rate that the tracker measures itself, anywhere in the picture; a lost track
 returns near where it was heading, less and less surely as time goes by. Whichever is likelier
 wins, so that there is no distance to tune, and a busy entrance is judged more strictly than an
-empty hall.
+empty hall. Where detections bring colours, these speak in every round: who is hidden must not take
+over the box of the one in front.
 """
 
 from dataclasses import dataclass, field

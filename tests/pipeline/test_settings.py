@@ -99,3 +99,11 @@ def test_what_is_known_of_a_site_reaches_the_identities(tmp_path):
     assert (known.mapping.even, known.mapping.slope, known.retention) == (0.6, 9.0, 1800.0)
     assert known.site.overlapping == {("a", "b")}
     assert known.site.apart == frozenset()
+
+
+@pytest.mark.parametrize("sure", ["7", "-0.1", "nan"])
+def test_a_sureness_that_is_no_score_is_refused(tmp_path, sure):
+    site = tmp_path / "site.toml"
+    site.write_text(f"[detector]\nsure = {sure}\n")
+    with pytest.raises(SettingsError, match="sure"):
+        load_settings(site)

@@ -6,7 +6,7 @@ from scipy.linalg import block_diag, expm
 from scipy.optimize import linear_sum_assignment
 
 from pipeline.assignment import assign
-from pipeline.track.association import overlapping
+from pipeline.track.association import colourless, overlapping
 from pipeline.track.motion import Motion, begin, predict, update
 
 MOTION = Motion()
@@ -89,18 +89,7 @@ def test_the_sweep_finds_every_pair_that_overlaps_enough():
     boxes = np.hstack([corner, corner + draw.uniform([20, 40], [60, 150], (90, 2))])
     boxes = boxes[np.argsort(boxes[:, 0])]
     rows, columns = draw.random(80) < 0.8, draw.random(90) < 0.8
-    found = dense(
-        overlapping(
-            belief,
-            boxes,
-            rows,
-            columns,
-            0.1,
-            (np.empty((80, 0), np.float32), np.empty((90, 0), np.float32), 0.0, 0.0, 0.0, 0.0),
-        ),
-        80,
-        90,
-    )
+    found = dense(overlapping(belief, boxes, rows, columns, 0.1, colourless(80, 90)), 80, 90)
     low, high = (belief[:, 0, :2] + s * belief[:, 0, 2:] / 2 for s in (-1, 1))
     inner = np.minimum(high[:, None], boxes[:, 2:]) - np.maximum(low[:, None], boxes[:, :2])
     outer = np.maximum(high[:, None], boxes[:, 2:]) - np.minimum(low[:, None], boxes[:, :2])
