@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from synthetic.detection_set import DetectRequest, write_detect
+from synthetic.detection_set import LEAST_VISIBLE, DetectRequest, write_detect
 from synthetic.errors import SyntheticError
 from synthetic.load import site_names
 from synthetic.palette import PALETTES
@@ -88,6 +88,15 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "--invented", type=int, help="sites of four cameras to invent (one for 40 pictures)"
     )
+    detect.add_argument(
+        "--crowd", type=float, default=1.0, help="times as many people as usual (1)"
+    )
+    detect.add_argument(
+        "--least-visible",
+        type=float,
+        default=LEAST_VISIBLE,
+        help=f"share of a person that must show for a label ({LEAST_VISIBLE})",
+    )
     detect.set_defaults(run=_detect)
     for command in (site, reid, detect):
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
@@ -139,6 +148,8 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
         tuple(options.site),
         options.palette,
         options.invented,
+        options.crowd,
+        options.least_visible,
     )
     outcome = write_detect(request, options.out, options.processes)
     if options.sheet:

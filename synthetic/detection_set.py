@@ -4,7 +4,7 @@ A label is the whole silhouette's box, for people who show enough to be asked fo
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,10 @@ class DetectRequest:
     palette: Palette = "all"
     invented: int | None = None
     """How many sites of four cameras each are invented; so many that a camera gives ten pictures if None."""
+    crowd: float = 1.0
+    """How many times as many people as a site usually has."""
+    least_visible: float = LEAST_VISIBLE
+    """Share of a person that must show for a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,10 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
     if not (2 <= request.images <= 1_000_000 and 0 < request.val_share < 1):
         raise RequestError(
             "A set has at least two images, and a share for validation between 0 and 1."
+        )
+    if not (0.1 <= request.crowd <= 10 and 0 < request.least_visible <= 1):
+        raise RequestError(
+            "A crowd is 0.1 to 10 times the usual one; what shows is a share, above 0 and up to 1."
         )
     jobs = _jobs(request, folder)
     with output_errors(folder):
@@ -113,6 +121,7 @@ def _jobs(request: DetectRequest, folder: Path) -> list[_Job]:
 def _write_camera(job: _Job, tally: Tally) -> None:
     request = job.request
     site = load_site(job.site).resized(request.size)
+    site = replace(site, people=max(1, round(site.people * request.crowd)))
     camera = site.camera(job.camera)
     seed = zlib.crc32(f"{request.seed} {job.site}".encode())  # every site has people of its own
     world = World(site, seed, request.palette)
@@ -128,7 +137,7 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                     world.people_at(number * _PAUSE + rng.uniform(0, 1)), number
                 )
                 label = job.folder / "labels" / job.half / f"{picture.stem}.txt"
-                label.write_text(labels(shown), encoding="ascii")
+                label.write_text(labels(shown, request.least_visible), encoding="ascii")
                 _, encoded = cv2.imencode(
                     ".jpg", shown.image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 96))]
                 )
@@ -138,11 +147,11 @@ def _write_camera(job: _Job, tally: Tally) -> None:
             tally.add()
 
 
-def labels(shown: Rendered) -> str:
+def labels(shown: Rendered, least_visible: float = LEAST_VISIBLE) -> str:
     """Lines of class, centre x, centre y, width, height as shares of the picture."""
     height, width = shown.image.shape[:2]
     boxes = shown.boxes[
-        (shown.visibility >= LEAST_VISIBLE)
+        (shown.visibility >= least_visible)
         & (shown.boxes[:, 3] - shown.boxes[:, 1] >= LEAST_HEIGHT * height / 540)
     ]
     centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]

@@ -49,7 +49,12 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("-o", "--output", type=Path, required=True, help="folder of this training")
     train.add_argument("--network", choices=NETWORKS, default="grl-edge")
     train.add_argument("--mode", choices=("clip", "causal", "mean"), default="clip")
-    train.add_argument("--recipe", choices=("paper", "strong"), default="strong")
+    train.add_argument(
+        "--recipe",
+        choices=("paper", "strong", "live"),
+        default="strong",
+        help="the paper's, a stronger one, or that with small people in compressed video (strong)",
+    )
     train.add_argument("--init", type=Path, help="weights to start from")
     train.add_argument(
         "--backbone",

@@ -1,6 +1,7 @@
 """Sets for training, read as their layouts say."""
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -107,8 +108,24 @@ def test_detection_sets_have_a_label_for_every_picture(tmp_path):
     assert not cameras[0] & cameras[1]
 
 
+def test_crowds_and_hidden_people_give_more_labels(tmp_path):
+    usual = DetectRequest(
+        seed=1, images=4, val_share=0.5, size=(320, 180), sites=("generated:2:1",)
+    )
+
+    def count(name: str, **changed: float) -> int:
+        write_detect(replace(usual, **changed), tmp_path / name)
+        labels = (tmp_path / name / "labels").glob("*/*.txt")
+        return sum(len(path.read_text().splitlines()) for path in labels)
+
+    as_usual = count("usual")
+    assert count("crowd", crowd=3) > 1.5 * as_usual
+    assert count("hidden", crowd=3, least_visible=0.05) > count("seen", crowd=3, least_visible=0.6)
+
+
 def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["reid", "--test", "0", "--out", str(tmp_path / "a")]) == 2
     assert main(["reid", "--cameras", "12", "--out", str(tmp_path / "a")]) == 2
     assert main(["detect", "--images", "1", "--out", str(tmp_path / "b")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 3
+    assert main(["detect", "--crowd", "0", "--out", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 4

@@ -37,6 +37,12 @@ class Augmentation:
     """Chance that a rectangle is painted over, at the same place in all frames."""
     erase_area: tuple[float, float] = (0.02, 0.3)
     """Share of the picture that the rectangle covers."""
+    distant: float = 0.0
+    """Chance that a clip loses what a small person in a compressed video has lost…"""
+    distant_height: tuple[int, int] = (36, 128)
+    """…by being shrunk to a height within these…"""
+    distant_quality: tuple[int, int] = (45, 96)
+    """…and compressed as JPEG of a quality within these."""
 
 
 NONE = Augmentation(flip=0.0, pad=0)
@@ -62,6 +68,8 @@ def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
     top, left = rng.integers(0, 2 * how.pad + 1, 2)
     table = _colour_table(how, rng)
     box, paint = _rectangle(how, height, width, rng), rng.integers(0, 256, 3)
+    distant, small = rng.random(), _small_size(how, height, width, rng)
+    quality = int(rng.integers(*how.distant_quality))
     out = np.empty_like(clip)
     for source, target in zip(clip, out, strict=True):
         picture = source[:, ::-1] if flip < how.flip else source
@@ -73,6 +81,8 @@ def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
             target[:] = picture
         else:
             cv2.LUT(np.ascontiguousarray(picture), table, dst=target)
+        if distant < how.distant:
+            target[:] = _seen_from_afar(target, small, quality)
     if erase < how.erase:
         out[(slice(None), *box)] = paint
     return out
@@ -103,6 +113,26 @@ def _colour_table(how: Augmentation, rng: np.random.Generator) -> NDArray[np.uin
     values = np.arange(256)[:, None] * scale + shift
     table: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)[None]
     return table
+
+
+def _small_size(
+    how: Augmentation, height: int, width: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Width and height of the shrunk picture; small ones are as likely as on a floor seen from above."""
+    small = float(np.exp(rng.uniform(*np.log(how.distant_height))))
+    return max(1, round(small * width / height)), round(small)
+
+
+def _seen_from_afar(picture: Clip, size: tuple[int, int], quality: int) -> Clip:
+    """The picture (H, W, 3) shrunk to `size`, compressed, and enlarged again."""
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    enlarged: Clip = cv2.resize(
+        decoded, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR
+    )
+    return enlarged
 
 
 def _rectangle(
