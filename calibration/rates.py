@@ -28,13 +28,18 @@ class Threshold:
 
 
 def thresholds(
-    looks: Looks, moved: float, rates: tuple[float, ...], seed: int = 0
+    looks: Looks,
+    moved: float,
+    rates: tuple[float, ...],
+    pairs: tuple[IntArray, IntArray] | None = None,
+    seed: int = 0,
 ) -> list[Threshold]:
     """For each wanted rate and count of frames for which there are pairs enough: one expected beyond, or more.
 
-    `moved`: how much more alike pairs seen together are than pairs across cameras, in Fisher's z.
+    `pairs` of strangers: those seen together, if None. `moved`: how much more alike these are than strangers in two
+    cameras, in Fisher's z.
     """
-    one, other = seen_together(looks)
+    one, other = seen_together(looks) if pairs is None else pairs
     found = []
     for frames in (*COUNTS, None):
         place, vectors = _after(looks, frames)

@@ -10,16 +10,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import Progress
 
+from calibration.errors import RefusedError, UsageError
 from calibration.labelled import true_people
+from calibration.labelled_crops import AT_ONCE, labelled_crops
 from calibration.likeness import GRID, STEP, Likeness, learn, learn_labelled
 from calibration.looks import Looks, cosines, fisher, looks_of
 from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
 from calibration.rates import Threshold, thresholds
-from calibration.record import Record, read_record
+from calibration.record import read_record
 from calibration.site_file import Section, provenance, write_result
 from pipeline.frames import IntArray
-from pipeline.settings import load_settings
+from pipeline.run import network_of, open_fastest, open_pool
+from pipeline.settings import EmbedderSettings, load_settings
 
 RATES = (1e-1, 1e-2, 1e-3)
 KNOTS = np.tanh(np.linspace(-0.6, 2.9, 36))
@@ -27,9 +31,11 @@ EXAMPLES = """examples:
   python run_pipeline.py --site site.toml --record --output runs/today
   python -m calibration threshold runs/today --site site.toml
   python -m calibration threshold runs/today --truth runs/site --site site.toml --page threshold.html
+  python -m calibration threshold people --embedder models/grl-edge --site site.toml
 
 Without --truth nothing is labelled: people seen together are different, and hand-overs between cameras are found
-among the best matches in time. The recording is of one network: record again after changing it.
+among the best matches in time. The recording is of one network: record again after changing it. With --embedder,
+`people` holds crops that somebody sorted, as <person>/<person>C<camera>T<tracklet>F<frame>.jpg (the MARS layout).
 """
 
 
@@ -51,11 +57,34 @@ class Outcome:
     page: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Tracklets to learn from, and where they come from."""
+
+    looks: Looks
+    who: IntArray | None
+    """Each one's person, where somebody labelled them."""
+    source: str
+    amount: str
+    network: str
+    sorted: bool = False
+    """No run, but a set of people: when they were seen is not known."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options."""
-    parser.add_argument("run", type=Path, help="folder of a run with --record, or its record.db")
+    parser.add_argument(
+        "run",
+        type=Path,
+        help="folder of a run with --record, or its record.db; see also --embedder",
+    )
     parser.add_argument("--site", type=Path, help="TOML file to write the result into")
     parser.add_argument("--truth", type=Path, help="folder with gt/<camera>.txt: learn from labels")
+    parser.add_argument(
+        "--embedder",
+        metavar="PACKAGE",
+        help="RUN is no run, but people sorted into the MARS layout: show them to this network",
+    )
     parser.add_argument("--rate", type=_rate, help="another wanted rate of false matches")
     parser.add_argument("--page", type=Path, help="where the page goes (threshold.html in the run)")
     parser.add_argument("--json", action="store_true", help="the outcome on standard output")
@@ -64,38 +93,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Learn, write, show."""
     console = Console(stderr=True)
-    record = read_record(options.run)
     if options.site and options.site.exists():
         load_settings(options.site)  # before minutes of work
-    looks = looks_of(record)
+    seen = _sorted_people(options, console) if options.embedder else _recorded_people(options)
+    looks, who = seen.looks, seen.who
+    rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
     with console.status("learning"):
-        who = true_people(record, options.truth)[looks.tracklet] if options.truth else None
         likeness = learn(looks) if who is None else learn_labelled(looks, who)
-        rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
-        found = thresholds(looks, likeness.moved if who is None else learn(looks).moved, rates)
-    outcome = _outcome(options, record, looks, likeness, found, who)
-    _write_page(Path(outcome.page), record, likeness, outcome)
+        if who is not None and seen.sorted:
+            found = thresholds(looks, 0.0, rates, _strangers(looks, who))
+        else:
+            found = thresholds(looks, likeness.moved if who is None else learn(looks).moved, rates)
+    outcome = _outcome(options, seen, likeness, found)
+    _write_page(Path(outcome.page), seen, likeness, outcome)
     if options.site:
-        _write_site(options.site, record, outcome)
+        _write_site(options.site, seen, outcome)
     _tell(console, options, outcome)
     return 0
 
 
+def _recorded_people(options: argparse.Namespace) -> _Seen:
+    record = read_record(options.run)
+    looks = looks_of(record)
+    who = true_people(record, options.truth)[looks.tracklet] if options.truth else None
+    return _Seen(looks, who, str(record.path), record.amount(), record.network)
+
+
+def _sorted_people(options: argparse.Namespace, console: Console) -> _Seen:
+    if options.truth:
+        raise UsageError("--embedder is for people who are sorted already: leave --truth out")
+    settings = EmbedderSettings(package=options.embedder, slots=AT_ONCE)
+    with Progress(console=console) as progress:
+        task = progress.add_task("looking at people", total=1.0)
+        found = labelled_crops(
+            options.run,
+            open_pool(settings, open_fastest),
+            lambda share: progress.update(task, completed=share),
+        )
+    cameras = len(set(found.looks.camera.tolist()))
+    amount = f"{found.source} in {cameras} cameras"
+    network, _ = network_of(settings)
+    return _Seen(found.looks, found.who, str(options.run), amount, network, sorted=True)
+
+
+def _strangers(looks: Looks, who: IntArray) -> tuple[IntArray, IntArray]:
+    """Pairs of two people, in two cameras."""
+    one, other = np.triu_indices(len(looks), 1)
+    apart = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
+    apart &= looks.camera[one] != looks.camera[other]
+    return one[apart], other[apart]
+
+
 def _outcome(
-    options: argparse.Namespace,
-    record: Record,
-    looks: Looks,
-    likeness: Likeness,
-    found: list[Threshold],
-    who: IntArray | None,
+    options: argparse.Namespace, seen: _Seen, likeness: Likeness, found: list[Threshold]
 ) -> Outcome:
-    noise = 1.0
+    noise, looks, who = 1.0, seen.looks, seen.who
     # The curve is as seen at the usual number of frames; the mapping wants it at very many.
     sharper = 1 + noise * 2 / float(np.median(looks.frames))
     nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * sharper
+    curve = _bends(nats)
+    if not curve or curve[0][1] >= 0 or curve[-1][1] <= 0:
+        raise RefusedError(
+            "no likeness speaks for one person, or none for two: no mapping was written; use another network"
+        )
     folder = options.run if options.run.is_dir() else options.run.parent
     return Outcome(
-        curve=_bends(nats),
+        curve=curve,
         noise=noise,
         even=float(np.interp(0.0, nats, KNOTS)),
         labelled=who is not None,
@@ -104,7 +167,7 @@ def _outcome(
         handovers=likeness.handovers,
         share_handed_over=likeness.share,
         thresholds=found,
-        realised=_realised(looks, who, found) if who is not None else {},
+        realised={} if who is None or seen.sorted else _realised(looks, who, found),
         page=str(options.page or folder / "threshold.html"),
     )
 
@@ -120,18 +183,15 @@ def _bends(nats: NDArray[np.float64]) -> list[tuple[float, float]]:
 
 
 def _realised(looks: Looks, who: IntArray, found: list[Threshold]) -> dict[str, float]:
-    one, other = np.triu_indices(len(looks), 1)
-    strangers = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
-    strangers &= looks.camera[one] != looks.camera[other]
-    cosine = cosines(looks.embeddings, one[strangers], other[strangers])
+    cosine = cosines(looks.embeddings, *_strangers(looks, who))
     return {f"{t.rate:g}": float((cosine > t.cosine).mean()) for t in found if t.frames is None}
 
 
-def _write_site(path: Path, record: Record, outcome: Outcome) -> None:
+def _write_site(path: Path, seen: _Seen, outcome: Outcome) -> None:
     final = [t for t in outcome.thresholds if t.frames is None]
     origin = provenance(
-        f"{record.path} ({'labels' if outcome.labelled else 'no labels'}, network {record.network})",
-        f"{record.amount()}; {outcome.tracklets} with embeddings, {outcome.pairs_of_strangers} pairs of strangers, "
+        f"{seen.source} ({'labels' if outcome.labelled else 'no labels'}, network {seen.network})",
+        f"{seen.amount}; {outcome.tracklets} with embeddings, {outcome.pairs_of_strangers} pairs of strangers, "
         f"{outcome.handovers} {'pairs of one person' if outcome.labelled else 'searches for hand-overs'}",
         {
             "share_handed_over": outcome.share_handed_over,
@@ -157,7 +217,7 @@ def _tell(console: Console, options: argparse.Namespace, outcome: Outcome) -> No
         sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
 
 
-def _write_page(path: Path, record: Record, likeness: Likeness, outcome: Outcome) -> None:
+def _write_page(path: Path, seen: _Seen, likeness: Likeness, outcome: Outcome) -> None:
     rows = [
         [
             "all" if t.frames is None else str(t.frames),
@@ -179,7 +239,7 @@ def _write_page(path: Path, record: Record, likeness: Likeness, outcome: Outcome
         f"{likeness.handovers} searches for people who left one camera, of whom "
         f"{100 * likeness.share:.0f} % seem to have come into the other."
     )
-    facts = [f"{record.path}: {record.amount()}, network {record.network}.", how]
+    facts = [f"{seen.source}: {seen.amount}, network {seen.network}.", how]
     table = Table("Thresholds", head, rows)
     write_page(path, "How much a likeness says", facts, [table], _plots(likeness, outcome))
 

@@ -1,7 +1,7 @@
 """Pictures to measure ranges on: crops in the MARS layout for streams, whole frames for detectors."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import TooLittleError, UsageError
+from calibration.errors import TooLittleError
+from calibration.pictures import CROP_FOLDERS, pictures_in, read_picture, tracklets_of
 from engines.engine import Array, Engine
 from engines.rows import STATE
 from pipeline.detect import Letterbox
 from pipeline.pixels import Image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-CROP_FOLDERS = ("crops", "bbox_train", "bbox_test", ".")
 FRAME_FOLDERS = ("frames", "images/train", "images/val", "images", ".")
 LEAST_TRACKLETS, LEAST_FRAMES = 8, 16
 
@@ -40,14 +39,14 @@ def crop_samples(
     folder: Path, size: tuple[int, int], streams: int, steps: int, seed: int = 0
 ) -> Samples:
     """`steps` crops of each of `streams` tracklets, drawn evenly over the cameras; short ones begin again."""
-    found = _tracklets(_pictures_in(folder, CROP_FOLDERS))
+    found = tracklets_of(pictures_in(folder, CROP_FOLDERS))
     if len(found) < LEAST_TRACKLETS:
         raise TooLittleError(f"tracklets in {folder}", len(found), LEAST_TRACKLETS)
     chosen = _balanced(found, streams, np.random.default_rng(seed))
     height, width = size
 
     def read(path: Path) -> Image:
-        shrunk = cv2.resize(_read(path), (width, height), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(read_picture(path), (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(shrunk, np.uint8)
 
     tracklets = [_repeated([read(path) for path in found[key][:steps]], steps) for key in chosen]
@@ -59,11 +58,11 @@ def crop_samples(
 
 def frame_samples(folder: Path, size: tuple[int, int], count: int, seed: int = 0) -> Samples:
     """`count` frames as the detector sees them."""
-    paths = _pictures_in(folder, FRAME_FOLDERS)
+    paths = pictures_in(folder, FRAME_FOLDERS)
     if len(paths) < LEAST_FRAMES:
         raise TooLittleError(f"frames in {folder}", len(paths), LEAST_FRAMES)
     order = np.random.default_rng(seed).permutation(len(paths))[:count]
-    pixels, _ = Letterbox(len(order), size)([_read(paths[i]) for i in sorted(order)])
+    pixels, _ = Letterbox(len(order), size)([read_picture(paths[i]) for i in sorted(order)])
     return Samples("images", pixels[None], f"{len(order)} frames from {folder.resolve().name}")
 
 
@@ -95,27 +94,6 @@ def steps_of(engine: Engine, samples: Samples, output: str, *, batch: int = 8) -
     return np.concatenate(parts, axis=1)
 
 
-def _pictures_in(folder: Path, places: Sequence[str]) -> list[Path]:
-    """All pictures below the first of the places that has any."""
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder} to take pictures from")
-    for name in places:
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if found:
-            return found
-    return []
-
-
-def _tracklets(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """By name up to the frame's number: 0065C1T0002F016 is a frame of 0065C1T0002."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        tracklet, mark, number = path.stem.rpartition("F")
-        if mark and number.isdigit():
-            found[tracklet].append(path)
-    return found
-
-
 def _balanced(found: dict[str, list[Path]], count: int, rng: np.random.Generator) -> list[str]:
     """Tracklets' names, camera by camera in turn."""
     by_camera: dict[str, list[str]] = defaultdict(list)
@@ -132,10 +110,3 @@ def _balanced(found: dict[str, list[Path]], count: int, rng: np.random.Generator
 
 def _repeated(crops: list[Image], steps: int) -> NDArray[np.uint8]:
     return np.stack([crops[i % len(crops)] for i in range(steps)])
-
-
-def _read(path: Path) -> Image:
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise UsageError(f"{path} is not a picture that can be read")
-    return np.asarray(picture, np.uint8)

@@ -1,16 +1,20 @@
 """What is learned without labels, against a crowd whose truth is known."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from calibration.__main__ import main
 from calibration.errors import RefusedError, TooLittleError
 from calibration.likeness import GRID, density, fit_best, learn, learn_labelled, normal
 from calibration.looks import cosines, fisher
 from calibration.rates import thresholds
+from pipeline.settings import EmbedderSettings
 
 spec = importlib.util.spec_from_file_location("crowd", Path(__file__).with_name("crowd.py"))
 module = importlib.util.module_from_spec(spec)
@@ -79,3 +83,34 @@ def test_a_network_that_tells_nobody_apart_is_refused():
 
 def test_fishers_scale_is_that_of_the_textbook():
     assert fisher(np.array([0.5]))[0] == pytest.approx(0.5 * np.log(3))
+
+
+def test_people_sorted_by_hand_give_the_mapping_too(tmp_path, capsys):
+    """Forty people of two cameras, each in colours of their own: equal colours must be worth more than others."""
+    rng = np.random.default_rng(9)
+    for person in range(40):
+        blocks = rng.integers(0, 256, (4, 2, 3)).repeat(16, axis=0).repeat(16, axis=1)
+        for camera in (1, 2):
+            for frame in range(3):
+                noise = rng.normal(0, 12, (64, 32, 3))
+                name = f"{person:04d}C{camera}T0001F{frame:03d}.png"
+                (tmp_path / "people" / f"{person:04d}").mkdir(parents=True, exist_ok=True)
+                picture = np.clip(blocks + noise, 0, 255).astype(np.uint8)
+                cv2.imwrite(str(tmp_path / "people" / f"{person:04d}" / name), picture)
+    network, site = EmbedderSettings().package, tmp_path / "site.toml"
+    words = ["threshold", str(tmp_path / "people"), "--embedder", str(network)]
+    assert main([*words, "--site", str(site), "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["labelled"]
+    assert outcome["tracklets"] == 80
+    assert outcome["handovers"] == 39  # person 0000 is nobody, in this layout
+    assert outcome["pairs_of_strangers"] == 2 * 39 * 38 / 2
+    assert {t["frames"] for t in outcome["thresholds"]} == {1, 2, None}
+    assert "[match]" in site.read_text()
+    nats = [nats for _, nats in outcome["curve"]]
+    assert nats[0] < -2 < 2 < nats[-1]
+    assert main([*words, "--truth", str(tmp_path)]) == 2
+    assert main(["threshold", str(tmp_path), "--embedder", str(tmp_path / "none.onnx")]) == 2
+    (tmp_path / "empty").mkdir()
+    assert main(["threshold", str(tmp_path / "empty"), "--embedder", str(network)]) != 0
+    assert capsys.readouterr().err.count("error: ") == 3
