@@ -4,6 +4,7 @@ Everything after the resize works on all pictures of a batch at once.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -203,6 +204,9 @@ class Detector:
             )
 
 
+_HANDS = 2
+
+
 class Letterbox:
     """Pictures of any size shrunk or enlarged onto one grey batch, their shape kept."""
 
@@ -210,22 +214,26 @@ class Letterbox:
         self._pixels = np.full((batch, *size, 3), fill, np.uint8)
         self._pasted = np.zeros((batch, 4), np.int64)
         self._fill = fill
+        self._hands = ThreadPoolExecutor(_HANDS, "letterbox")
 
     def __call__(self, images: Sequence[Image | Pixels]) -> tuple[NDArray[np.uint8], FloatArray]:
         """The whole batch (B, H, W, 3), which stays ours and is overwritten by the next call; and
         (N, 4) float32: left, top, width, height of where each picture lies in it."""
-        height, width = self._pixels.shape[1:3]
-        for slot, image in enumerate(map(_sound, images)):
-            whole_width, whole_height = image.size
-            scale = min(height / whole_height, width / whole_width)
-            high = min(max(round(whole_height * scale), 1), height)
-            wide = min(max(round(whole_width * scale), 1), width)
-            left, top = (width - wide) // 2, (height - high) // 2
-            if (self._pasted[slot] != (left, top, wide, high)).any():
-                self._pixels[slot] = self._fill
-                self._pasted[slot] = left, top, wide, high
-            image.fill(self._pixels[slot, top : top + high, left : left + wide])
+        # Two cores shrink two pictures: the library lets go of the interpreter.
+        list(self._hands.map(self._place, range(len(images)), map(_sound, images)))
         return self._pixels, self._pasted[: len(images)].astype(np.float32)
+
+    def _place(self, slot: int, image: Pixels) -> None:
+        height, width = self._pixels.shape[1:3]
+        whole_width, whole_height = image.size
+        scale = min(height / whole_height, width / whole_width)
+        high = min(max(round(whole_height * scale), 1), height)
+        wide = min(max(round(whole_width * scale), 1), width)
+        left, top = (width - wide) // 2, (height - high) // 2
+        if (self._pasted[slot] != (left, top, wide, high)).any():
+            self._pixels[slot] = self._fill
+            self._pasted[slot] = left, top, wide, high
+        image.fill(self._pixels[slot, top : top + high, left : left + wide])
 
 
 def _sound(image: Image | Pixels) -> Pixels:
