@@ -15,6 +15,7 @@ ALL = (
     "growth",
     "embeddings",
     "int8",
+    "calibration",
     "training_input",
     "soak",
     "gpu",

@@ -274,6 +274,50 @@ def int8_table(report: Report) -> str:
     return _table(["network", "batch", over, "accuracy", drifts, "without --force", "ms"], rows)
 
 
+def calibration_table(report: Report) -> str:
+    """What each calibration does to other days of the same cameras."""
+    scores = report["scores"]
+
+    def mean(rows: Sequence[Report], key: str) -> float:
+        return float(sum(row[key] for row in rows) / len(rows))
+
+    first = mean(next(iter(scores.values())), "across")
+    rows = [
+        [
+            name,
+            f"{100 * (mean(days, 'across') - first):+.1f}",
+            f"{100 * mean(days, 'across'):.1f}",
+            ", ".join(f"{100 * day['across']:.1f}" for day in days),
+            f"{100 * mean(days, 'within'):.1f}",
+            f"{mean(days, 'link_precision'):.2f} / {mean(days, 'link_recall'):.2f}",
+        ]
+        for name, days in scores.items()
+    ]
+    heads = ["calibrated", "gain", "IDF1 across", "by day", "within", "links P / R"]
+    learned, realised = report["learned_from"], report["realised_false_matches"]
+    rates = [
+        f"wanted {rate}: {', '.join(f'{share:.4f}' for share in days)}"
+        for rate, days in realised.items()
+    ]
+    ways = [
+        f"{way['origin']} → {way['target']} {way['median']:.1f} s ("
+        + (
+            f"truly {way['true_median']:.1f} s, {way['true_journeys']} journeys"
+            if way["true_median"] is not None
+            else "not a true way"
+        )
+        + ")"
+        for way in learned["ways"]
+    ]
+    told = [
+        f"Learned from {learned['seconds']:.0f} s of seed {learned['seed']}; days are seeds "
+        f"{', '.join(map(str, report['seeds']))}. Strangers in two cameras who were more alike than the label-free "
+        f"thresholds, day by day: {'; '.join(rates)}.",
+        f"Ways learned: {'; '.join(ways) or 'none'}.",
+    ]
+    return "\n\n".join([_table(heads, rows), *told])
+
+
 def soak_table(report: Report) -> str:
     """Whether anything grew."""
     tables = report["largest_by_thirds"]
@@ -300,6 +344,7 @@ TABLES: Mapping[str, Callable[[Report], str]] = {
     "startup": startup_table,
     "pipeline": pipeline_table,
     "int8": int8_table,
+    "calibration": calibration_table,
     "soak": soak_table,
 }
 
