@@ -73,6 +73,7 @@ def _build(options: argparse.Namespace, console: Console) -> int:
         compact=options.compact,
         normalisation=NORMALISATIONS[options.normalisation] if options.normalisation else None,
         licence=options.licence,
+        sure=options.sure,
     )
     with console.status("building") as status:
         manifest, built = module.build(request, status.update, force=options.force)
@@ -232,6 +233,13 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width or height)
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"is from 0 to 1, not {text}")
+    return share
+
+
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -270,6 +278,11 @@ def _parser() -> argparse.ArgumentParser:
         "--normalisation", choices=NORMALISATIONS, help="what a foreign network wants of its pixels"
     )
     build.add_argument("--licence", help="to note in the manifest")
+    build.add_argument(
+        "--sure",
+        type=_share,
+        help="of a detector: the score from which a box may be of somebody new",
+    )
     build.add_argument(
         "--force", action="store_true", help="build even if the same package is there"
     )

@@ -47,6 +47,8 @@ class Request:
     """Weights of an OpenVINO package are kept in half precision: half the size, computed as before."""
     normalisation: Normalisation | None = None
     licence: str | None = None
+    sure: float | None = None
+    """What the manifest is to say of a detector's scores."""
 
     @property
     def command(self) -> str:
@@ -59,6 +61,8 @@ class Request:
         words += [f"--size {self.size[0]}x{self.size[1]}"] if self.size else []
         words += ["--end-to-end"] if self.end_to_end else []
         words += ["--compact"] if self.compact else []
+        words += [f"--licence {self.licence}"] if self.licence else []
+        words += [f"--sure {self.sure:g}"] if self.sure is not None else []
         return " ".join(words)
 
 
@@ -146,6 +150,7 @@ def _manifest(request: Request, graph: Graph) -> Manifest:
         command=request.command,
         plan="",
         head=graph.head,
+        sure=request.sure,
         macs=graph.macs,
     )
 

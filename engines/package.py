@@ -92,6 +92,8 @@ class Manifest:
     plan: str
     """The file to open."""
     head: Head | None = None
+    sure: float | None = None
+    """Of a detector: the score from which on a box may be of somebody new, where its makers say."""
     parity: Mapping[str, float] = field(default_factory=dict)
     """Largest absolute difference per output from the network that it was made from."""
     macs: int | None = None

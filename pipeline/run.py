@@ -140,7 +140,7 @@ def run(
         [*sinks, *recorders],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
-        tracking=_tracking(settings.detector),
+        tracking=tracking(settings.detector),
     )
     begun = shown = time.monotonic()
     ends = math.inf if options.duration is None else begun + options.duration
@@ -202,11 +202,12 @@ def open_detector(
     return lambda frames: detector([frame.shown for frame in frames])
 
 
-def _tracking(detector: DetectorSettings) -> TrackerSettings:
+def tracking(detector: DetectorSettings) -> TrackerSettings:
     """How sure the tracker may be of that detector's boxes."""
-    sure = detector.sure
-    if sure is None:
-        sure = 0.65 if detector.package == DetectorSettings().package else 0.5
+    path, sure = Path(detector.package), detector.sure
+    if sure is None and not is_foreign(path):
+        sure = read_manifest(path).sure
+    sure = 0.5 if sure is None else sure
     return replace(TRACKING, sure=sure, beyond_doubt=max(sure + 0.1, TRACKING.beyond_doubt))
 
 

@@ -53,7 +53,7 @@ class DetectorSettings:
     """Less sure boxes are dropped. Low: the tracker makes use of doubtful ones."""
     classes: tuple[int, ...] = (0,)
     sure: float | None = None
-    """Boxes of this score may be of somebody new: 0.65 of the shipped detector unless told, 0.5 of any other."""
+    """Boxes of this score may be of somebody new: unless told, what the package says, or 0.5."""
 
     def __post_init__(self) -> None:
         if self.sure is not None and not 0 <= self.sure <= 1:

@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-batch", type=int, default=64)
     parser.add_argument("--licence", help="to note in the manifest")
     parser.add_argument(
+        "--sure",
+        type=float,
+        help="of a detector: the score from which a box may be of somebody new",
+    )
+    parser.add_argument(
         "--pictures", type=int, default=200, help="to measure ranges on, about (200)"
     )
     parser.add_argument(
@@ -104,6 +109,7 @@ def run(options: argparse.Namespace) -> int:
         normalisation=NORMALISATIONS[options.normalisation] if options.normalisation else None,
         max_batch=options.max_batch,
         licence=options.licence,
+        sure=options.sure,
         pictures=options.pictures,
         sensitivity=not options.no_sensitivity,
         rounds=max(0, options.rounds),

@@ -54,6 +54,8 @@ class Order:
     normalisation: Normalisation | None = None
     max_batch: int = 64
     licence: str | None = None
+    sure: float | None = None
+    """As of `engines.build.Request`."""
     pictures: int = 200
     judged_frames: int = 8
     """Crops of each labelled tracklet."""
@@ -112,6 +114,7 @@ class _Work:
             end_to_end=order.end_to_end,
             normalisation=order.normalisation,
             licence=order.licence,
+            sure=order.sure,
         )
         report(f"reading {order.source.name}", None)
         as_onnx = replace(self._request, backend="onnxruntime", precision="f32")

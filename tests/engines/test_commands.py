@@ -50,15 +50,19 @@ def test_a_detector_is_verified_against_ultralytics_itself(tmp_path, capsys, mon
         "96x128",
         "--max-batch",
         "2",
+        "--sure",
+        "0.6",
         "--json",
     ]
     assert main(words) == 0
     manifest = json.loads(capsys.readouterr().out)
-    assert (manifest["kind"], manifest["head"], manifest["input_size"]) == (
+    assert (manifest["kind"], manifest["head"], manifest["input_size"], manifest["sure"]) == (
         "detector",
         "ultralytics",
         [96, 128],
+        0.6,
     )
+    assert manifest["command"].endswith("--sure 0.6")
     assert main(["verify", package, "--source", "yolo11n.yaml", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [(row["output"], row["batch"]) for row in rows] == [

@@ -1,8 +1,13 @@
 """A site's file: what is read from it, and that whatever is wrong with it is said in one sentence."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from engines.package import MANIFEST
 from pipeline.errors import SettingsError
+from pipeline.run import tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 
 
@@ -107,3 +112,15 @@ def test_a_sureness_that_is_no_score_is_refused(tmp_path, sure):
     site.write_text(f"[detector]\nsure = {sure}\n")
     with pytest.raises(SettingsError, match="sure"):
         load_settings(site)
+
+
+def test_how_sure_a_detector_must_be_is_told_by_the_site_or_else_its_package(tmp_path):
+    shipped = Path(DetectorSettings().package)
+    package = tmp_path / "package"
+    package.mkdir()
+    manifest = json.loads((shipped / MANIFEST).read_text()) | {"sure": 0.6}
+    (package / MANIFEST).write_text(json.dumps(manifest))
+    assert tracking(DetectorSettings(package=str(package))).sure == 0.6
+    assert tracking(DetectorSettings(package=str(package), sure=0.4)).sure == 0.4
+    assert tracking(DetectorSettings(package="foreign.onnx")).sure == 0.5
+    assert 0.6 < tracking(DetectorSettings(package=str(package))).beyond_doubt <= 0.7 + 1e-9

@@ -214,7 +214,9 @@ class GRL(nn.Module):
         n = frame + 1
         X = self._maps(crops)
         g = state.context + (spatial_mean(X) - state.context) / n
-        R = self.correlation(X, g)  # no dimension for time: runtimes would turn the maps' layout around
+        R = self.correlation(
+            X, g
+        )  # no dimension for time: runtimes would turn the maps' layout around
         H, L = R * X, (1 - R) * X
         first = (frame == 0)[:, :, None, None]
         f, M = self.forward_in_time(H, L, torch.where(first, L, state.memory))
