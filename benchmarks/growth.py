@@ -10,10 +10,8 @@ bends. Every point is the median of several measurements. Writes benchmarks/resu
 
 import argparse
 import json
-import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, pairwise
@@ -26,16 +24,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.approximate import SIZE, gallery_of
 from benchmarks.crowds import HEIGHT, WIDTH, crowd
 from benchmarks.machine import this_machine
 from benchmarks.shaken import ShakenTruth
 from engines import StreamingReid, open_engine
 from engines.bench import measure
-from pipeline.frames import TrackletUpdate
-from pipeline.identify import Identifier, IdentifySettings, Mapping
-from pipeline.identify.gallery import ROW, Gallery
-from pipeline.identify.lookup import find
+from pipeline.frames import IntArray, TrackletUpdate
+from pipeline.identify import Identifier, IdentifySettings
+from pipeline.identify.gallery import EXACT, ROW, Gallery
 from pipeline.run import RunOptions, run
 from pipeline.settings import MODELS, CameraSettings, Settings
 from pipeline.track import Tracker
@@ -44,13 +40,11 @@ from synthetic.live import Feed
 from synthetic.write import Video, mot_rows
 
 RESULTS = Path(__file__).parent / "results"
-INDEX = Path(__file__).parent.parent / ".cache" / "peers" / "hnswlib"
 BATCH = 32
-EXACT_UP_TO = 1_000_000
-INDEX_UP_TO = 100_000
-"""Identities; to build an index of ten times as many takes hours on one core."""
-
-
+SIZE, LARGEST = 768, 1_000_000
+NOISE = 0.03
+"""Deviation of each value of a query from a unit vector of the gallery: they have a cosine of about 0.77."""
+QUERIES = 50
 STEADY = "minutes"
 """Over this nothing should grow at all: it is drawn without logarithms."""
 
@@ -130,23 +124,29 @@ def people(quick: bool) -> list[Curve]:
 
 def gallery(quick: bool) -> list[Curve]:
     """One search among so many identities of one tracklet each, exact and approximate."""
-    exact_sizes = [1_000, 10_000, 100_000] + ([] if quick else [EXACT_UP_TO])
+    sizes = [1_000, 10_000, 100_000] + ([] if quick else [LARGEST])
+    exact, one, many = [], [], []
+    for size in sizes:
+        people_known, asked, nearest = _gallery(size)
+        exact.append(_exact(people_known, asked))
+        if size >= EXACT:
+            one.append(_sketched(people_known, asked[:, None], nearest[:, None]))
+            many.append(_sketched(people_known, asked[None], nearest[None]))
+        del people_known
     curve = Curve(
-        "exact search", "identities", "ms", [float(n) for n in exact_sizes],
-        [_exact(size) for size in exact_sizes],
+        "exact search", "identities", "ms", [float(n) for n in sizes], exact,
         "the rows leave the caches at some 10,000; from there memory is read at its full width", {},
     )  # fmt: skip
     if quick:
         return [curve]
-    sizes = [size for size in exact_sizes if size <= INDEX_UP_TO]
-    answers = [_approximate(size) for size in sizes]
+    told = "reads a twelfth of the memory, and then compares the few that are left exactly"
+    large = [float(n) for n in sizes if n >= EXACT]
     return [
         curve,
-        Curve(
-            "approximate search", "identities", "ms", [float(n) for n in sizes],
-            [answer["ms"] for answer in answers],
-            "grows with the logarithm, then with misses of the cache; the recall pays for it",
-            {key: [answer[key] for answer in answers] for key in ("recall", "build_seconds")},
+        *(
+            Curve(name, "identities", "ms", large, [ms for ms, _ in found], told,
+                  {"recall": [recall for _, recall in found]})
+            for name, found in (("approximate search", one), (f"{QUERIES} at once", many))
         ),
     ]  # fmt: skip
 
@@ -320,30 +320,43 @@ def _tick(count: int) -> float:
     return 1e3 * float(np.median(spent[1:]))
 
 
-def _exact(size: int) -> float:
-    looks, queries = gallery_of(size)
-    rows = np.zeros(size, ROW)
-    rows["serial"] = rows["identity"] = np.arange(1, size + 1)
+def _gallery(size: int) -> tuple[Gallery, IntArray, IntArray]:
+    """A gallery of `size` people with a tracklet each, the rows of tracklets to be asked about, and who they are."""
+    rng = np.random.default_rng(size)
+    looks = np.empty((size + QUERIES, SIZE), np.float32)
+    for start in range(0, size, 65536):
+        part = looks[start : min(start + 65536, size)]
+        part[:] = _units(rng, len(part))
+    nearest = rng.integers(size, size=QUERIES)
+    looks[size:] = looks[nearest] + NOISE * rng.standard_normal((QUERIES, SIZE), dtype=np.float32)
+    looks[size:] /= np.linalg.norm(looks[size:], axis=1, keepdims=True)
+    rows = np.zeros(size + QUERIES, ROW)
+    rows["serial"] = np.arange(1, len(rows) + 1)
+    rows["identity"][:size] = np.arange(1, size + 1)
     rows["frames"] = 8
-    people_known = Gallery(SIZE, room=size)
+    rows["last"] = 10.0 * np.arange(len(rows))  # a few about, as anywhere
+    people_known = Gallery(SIZE, room=len(rows))
     people_known.restore(rows, looks, ["camera"])
-    del looks
-    turn = cycle(queries)
-    spent = measure(lambda: find(people_known, next(turn), 5, Mapping()), 1.0)
+    return people_known, np.arange(size, size + QUERIES), nearest
+
+
+def _exact(people_known: Gallery, asked: IntArray) -> float:
+    turn = cycle(asked.tolist())
+    spent = measure(lambda: people_known.looks[[next(turn)]] @ people_known.looks.T, 1.0)
     return 1e3 * float(np.median(spent))
 
 
-def _approximate(size: int) -> dict[str, float]:
-    python = INDEX / "bin" / "python"
-    if not python.exists():
-        venv.create(INDEX, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "hnswlib", "numpy"], check=True)
-    script = str(Path(__file__).with_name("approximate.py"))
-    done = subprocess.run(
-        [str(python), "-P", script, str(size)], check=True, capture_output=True, text=True
-    )
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
+def _sketched(people_known: Gallery, asked: IntArray, nearest: IntArray) -> tuple[float, float]:
+    """Milliseconds a question, of one tracklet or of many, and how often the nearest was among those compared."""
+    spent, found = [], []
+    for due, right in zip(asked, nearest, strict=True):
+        began = time.perf_counter()
+        some = people_known.worth_comparing(due)
+        assert some is not None
+        people_known.looks[due] @ people_known.looks[some].T
+        spent.append(time.perf_counter() - began)
+        found += np.isin(right, some).tolist()
+    return 1e3 * float(np.median(spent)), float(np.mean(found))
 
 
 def _units(rng: np.random.Generator, count: int) -> np.ndarray:

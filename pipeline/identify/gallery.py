@@ -2,15 +2,8 @@
 
 So a correction changes one row, a merge several, forgetting deletes rows, and nothing else has to agree.
 
-Search is exact: one matrix product and one pass over the groups. Milliseconds measured for 768 values
-a row, one thread of a busy 2-core AVX-512 machine, for one tracklet and for fifty at once:
-
-    rows      1,000    10,000    100,000
-    one        0.05       1.1         15
-    fifty       1.2        19        250
-
-It bends where the matrix leaves the cache, at some 10,000 rows; from 100,000 on (0.3 GB), a tick in
-which many are judged takes longer than a frame, and an approximate search would begin to pay.
+Up to EXACT rows every search compares with all of them: one matrix product and one pass over the groups. Beyond, it
+compares with those rows' identities that sketches let through, and with whoever was about a moment ago.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,6 +17,14 @@ from pipeline.errors import IdentifyError
 from pipeline.frames import FloatArray, IntArray, TrackletUpdate
 from pipeline.identify.paths import Paths
 from pipeline.identify.prior import Presence
+from pipeline.identify.sketches import Sketches
+
+EXACT = 100_000
+"""Rows from which on sketches decide who is compared at all: below, they gain nothing."""
+SHORTLIST, SHORTEST = 2_000, 200
+"""Rows that they let through for one question, and for each of many at once…"""
+MOMENT = 120.0
+"""…beside those seen within so many seconds, for whom time and place may speak."""
 
 ROW = np.dtype(
     [
@@ -93,6 +94,7 @@ class Gallery:
         self._camera_index: dict[str, int] = {}
         self._room = np.zeros(room, ROW)
         self._look_room = np.zeros((room, size), np.float32)
+        self._sketches = Sketches(size, room)
         self._count = 0
         self._next_serial = 1
         self._restored = 0  # the last serial of an earlier run
@@ -133,6 +135,20 @@ class Gallery:
         """Rows of some identities."""
         return self.groups.rows(np.isin(self.groups.numbers, np.fromiter(identities, np.int64)))
 
+    def worth_comparing(self, due: IntArray) -> IntArray | None:
+        """Rows that may be of the same people as those in `due`, these among them; None where all may."""
+        if self._count <= EXACT or not len(due):
+            return None
+        last, identity = self.table["last"], self.table["identity"]
+        near = self._sketches.nearest(due, self._count, max(SHORTEST, SHORTLIST // len(due)))
+        chosen = last >= last[due].min() - MOMENT
+        chosen[near] = True
+        wanted = np.zeros(identity.max() + 1, np.bool_)
+        wanted[identity[chosen]] = True
+        wanted[0] = False  # tentative ones are nobody yet
+        chosen |= wanted[identity]
+        return np.flatnonzero(chosen)
+
     def presence(self, rows: IntArray) -> Presence:
         some = self.table[rows]
         return Presence(some["camera"], some["first"], some["last"], rows, self.paths)
@@ -165,6 +181,7 @@ class Gallery:
         self.refused += len(latest) - int(sound.sum())
         table, rows = self._room, np.asarray(places[sound], np.int64)
         self._look_room[rows] = looks[sound] / norms[sound, None]
+        self._sketches.write(rows, self._look_room[rows])
         frames = np.array([u.frames_seen for u in latest], np.int64)[sound]
         confidence = np.array([u.confidence for u in latest], np.float32)[sound]
         table["frames"][rows] = np.maximum(frames, 1)
@@ -193,6 +210,7 @@ class Gallery:
         self._grow(len(table))
         self._count = len(table)
         self.table[:], self.looks[:] = table, looks
+        self._sketches.write(slice(0, len(table)), looks)
         self.table["camera"] = index[table["camera"]]
         self.table["live"] = False
         self._restored = int(table["serial"].max(initial=0))
@@ -217,6 +235,7 @@ class Gallery:
                 self._row_of[key] = int(hole)
         self._room[holes] = self._room[movers]
         self._look_room[holes] = self._look_room[movers]
+        self._sketches.move(holes, movers)
         self.paths.move(holes, movers)
         self._count = left
         self._groups = None
@@ -285,6 +304,7 @@ class Gallery:
             table, looks = np.zeros(room, ROW), np.zeros((room, self.size), np.float32)
             table[: self._count], looks[: self._count] = self.table, self.looks
             self._room, self._look_room = table, looks
+            self._sketches.grow(room)
             if self.paths:
                 self.paths.grow(room)
 

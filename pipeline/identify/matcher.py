@@ -97,15 +97,19 @@ def weigh(
 
     Identities that no time and place could lift over a newcomer are left out.
     """
-    table = gallery.table
-    likeness = gallery.looks[due] @ gallery.looks.T
-    likeness = mapping(likeness, table["frames"][due], table["frames"])
-    likeness[np.arange(len(due)), due] = -np.inf  # nobody is evidence for himself
-    groups = gallery.groups
+    some = gallery.worth_comparing(due)
+    if some is None:
+        table, looks, groups, mine = gallery.table, gallery.looks, gallery.groups, due
+    else:
+        table, looks = gallery.table[some], gallery.looks[some]
+        groups, mine = Groups.of(table["identity"]), np.searchsorted(some, due)
+    likeness = mapping(looks[mine] @ looks.T, table["frames"][mine], table["frames"])
+    likeness[np.arange(len(due)), mine] = -np.inf  # nobody is evidence for himself
     lift = prior.most + math.log(rules.focus)
     in_reach = (resemblance(groups, likeness) + lift > rules.newcomer).any(axis=0)
-    in_reach |= np.isin(groups.numbers, table["identity"][due])
-    rows = np.union1d(groups.rows(in_reach), due)
+    in_reach |= np.isin(groups.numbers, table["identity"][mine])
+    chosen = np.union1d(groups.rows(in_reach), mine)
+    rows = chosen if some is None else some[chosen]
     prior.know(gallery.cameras)
     where = prior.weigh(gallery.presence(due), gallery.presence(rows), rules.focus)
     at = np.searchsorted(rows, due)
@@ -114,7 +118,7 @@ def weigh(
     if where.floor is not None:
         where.floor[own] = np.nan
     return Evidence(
-        rows, at, likeness[:, rows], where.gap, where.place, where.forbidden, where.floor
+        rows, at, likeness[:, chosen], where.gap, where.place, where.forbidden, where.floor
     )
 
 

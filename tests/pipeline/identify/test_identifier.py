@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.errors import IdentifyError
 from pipeline.frames import EventKind, TrackletUpdate
-from pipeline.identify import Identifier, IdentifySettings, Site
+from pipeline.identify import Identifier, IdentifySettings, Site, gallery
+from pipeline.identify.sketches import Sketches
 
 SETTINGS = IdentifySettings()
 
@@ -337,3 +338,45 @@ def test_whatever_comes_in_the_table_agrees_with_the_events_that_went_out():
         assert sum(person.tracklets for person in people) <= 60
         assert sum(person.live for person in people) <= len(live)
     assert sum(identifier.identity_of(*key) is not None for key in live) > 0.5 * len(live)
+
+
+def test_a_gallery_too_large_to_compare_with_all_of_it_gives_nearly_the_same_answers(
+    site, monkeypatch
+):
+    """Sketches of one row in ten of a large gallery let the right ones through."""
+    sim = site.simulate(seed=100, people=60, away=90.0, seconds=400.0, size=256)
+    exact, answer = site.links(judged(Identifier(SETTINGS), site, sim)[1], sim.truth), None
+    monkeypatch.setattr(gallery, "EXACT", 50)
+    monkeypatch.setattr(gallery, "SHORTLIST", 30)
+    monkeypatch.setattr(gallery, "SHORTEST", 15)
+    monkeypatch.setattr(gallery, "MOMENT", 5.0)
+    asked, compared = [], []
+    everything = gallery.Gallery.worth_comparing
+
+    def noted(self, due):
+        some = everything(self, due)
+        if some is not None:
+            asked.append(len(self))
+            compared.append(len(some))
+        return some
+
+    monkeypatch.setattr(gallery.Gallery, "worth_comparing", noted)
+    answer = judged(Identifier(SETTINGS), site, sim)[1]
+    assert np.sum(compared) < 0.5 * np.sum(asked)
+    got = site.links(answer, sim.truth)
+    assert got[0] > exact[0] - 0.02
+    assert got[1] > exact[1] - 0.05
+
+
+def test_sketches_follow_rows_that_move(site):
+    rng = np.random.default_rng(3)
+    looks = rng.standard_normal((300, 96)).astype(np.float32)
+    people = gallery.Gallery(96, room=4)
+    people.write(TrackletUpdate("a", n, 0.0, looks[n], 4, 1.0) for n in range(300))
+    people.remove(np.arange(0, 300, 3))
+    sketches = people._sketches
+    fresh = Sketches(96, 300)
+    fresh.write(np.arange(len(people)), people.looks)
+    np.testing.assert_allclose(sketches._rows[: len(people)], fresh._rows[: len(people)], atol=1e-6)
+    for row in (0, 57, 199):
+        assert row in sketches.nearest(np.array([row]), len(people), 3)
