@@ -3,10 +3,13 @@
 import numpy as np
 
 from pipeline.frames import IntArray
-from pipeline.identify.gallery import Gallery
+from pipeline.identify.gallery import Gallery, Groups
 from pipeline.identify.matcher import Evidence
 from pipeline.identify.prior import Prior
 from pipeline.identify.settings import IdentifySettings
+
+_CANDIDATES = 3
+"""Identities that look most like a tracklet, with which its own is compared."""
 
 
 def impossible(gallery: Gallery, written: IntArray, prior: Prior) -> IntArray:
@@ -39,42 +42,32 @@ def impossible(gallery: Gallery, written: IntArray, prior: Prior) -> IntArray:
     return np.unique(np.where(later, one, other))
 
 
-def merge(
-    gallery: Gallery,
-    evidence: Evidence,
-    settings: IdentifySettings,
-    prior: Prior,
-    newcomer: float,
-) -> None:
-    """Make one of two identities if a tracklet just judged links them and all their others agree.
-
-    A tracklet that is alone in its identity needs none of this: it moves, see `matcher.settle`.
-    """
-    table, groups = gallery.table, gallery.groups
-    due = evidence.rows[evidence.at]
-    some = np.flatnonzero(np.isin(table["identity"][due], groups.numbers[groups.sizes > 1]))
-    if not len(some):
-        return
-    due = due[some]
-    numbers, scores = evidence.toward(some, table["identity"][evidence.rows])
-    scores[numbers == table["identity"][due][:, None]] = -np.inf
-    for i in np.flatnonzero(scores.max(axis=1, initial=-np.inf) > newcomer):  # rare
-        one, other = int(table["identity"][due[i]]), int(numbers[scores[i].argmax()])
-        rows, others = gallery.members([one]), gallery.members([other])
-        # Either may have been merged a moment ago.
-        if one != other and len(others) and _agree(gallery, rows, others, settings, prior):
-            both = np.concatenate([rows, others])
-            gallery.assign(both, np.full(len(both), min(one, other)))
+def merge(gallery: Gallery, evidence: Evidence, settings: IdentifySettings, prior: Prior) -> None:
+    """Make one of two identities that turn out to look like one: asked about everybody just judged."""
+    table = gallery.table
+    groups = Groups.of(table["identity"][evidence.rows])
+    likeness = groups.maxima(evidence.likeness)
+    for i, row in enumerate(evidence.rows[evidence.at].tolist()):
+        rows = gallery.members([int(table["identity"][row])])
+        for k in np.argsort(-likeness[i])[:_CANDIDATES].tolist():
+            one, other = int(table["identity"][row]), int(groups.numbers[k])
+            others = gallery.members([other])  # nobody, if it was merged a moment ago
+            if one == other or not one or not len(others) or likeness[i, k] <= 0:
+                continue
+            if _agreement(gallery, rows, others, settings, prior) > settings.merge:
+                rows = np.concatenate([rows, others])
+                gallery.assign(rows, np.full(len(rows), min(one, other)))
 
 
-def _agree(
+def _agreement(
     gallery: Gallery, rows: IntArray, others: IntArray, settings: IdentifySettings, prior: Prior
-) -> bool:
-    """Whether two identities look like one, row by row, and no rule speaks against it."""
-    if prior.weigh(gallery.presence(rows), gallery.presence(others)).forbidden.any():
-        return False
+) -> float:
+    """Nats for two identities being one, row by row; place can only speak against it, and rules forbid it."""
+    where = prior.weigh(gallery.presence(rows), gallery.presence(others))
+    if where.forbidden.any():
+        return -np.inf
     frames = gallery.table["frames"]
     cosines = gallery.looks[rows] @ gallery.looks[others].T
     likeness = settings.mapping(cosines, frames[rows], frames[others])
     mean = (likeness.max(axis=1).mean() + likeness.max(axis=0).mean()) / 2
-    return bool(mean > settings.merge)
+    return float(mean + min(where.place.max(), 0.0))

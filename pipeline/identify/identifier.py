@@ -158,7 +158,7 @@ class Identifier:
         score = settle(evidence, identity, may_found, rank, rules=rules, next_number=self._number)
         gallery.assign(evidence.rows, identity)
         table["score"][due], table["judged"][due] = score, table["frames"][due]
-        merge(gallery, evidence, settings, self._prior, rules.newcomer)
+        merge(gallery, evidence, settings, self._prior)
         self.counts.judged += len(due)
 
         time = float(table["last"][due].max())

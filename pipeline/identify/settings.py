@@ -25,7 +25,7 @@ class IdentifySettings:
     """Chance that a tracklet is of somebody known, before anything is known of it."""
     hysteresis: float = 1.0
     """Nats by which a correction must be better than what was said before."""
-    merge: float = 2.0
+    merge: float = 4.0
     """Nats, on average over their tracklets, above which two identities are one."""
     rows_per_identity: int = 12
     rows: int = 50_000
