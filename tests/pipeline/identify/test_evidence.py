@@ -7,8 +7,11 @@ import pytest
 from scipy.stats import lognorm, norm
 
 from pipeline.errors import IdentifyError
-from pipeline.identify import Mapping, Site, Travel
-from pipeline.identify.matcher import Evidence, Rules, settle
+from pipeline.frames import TrackletUpdate
+from pipeline.identify import IdentifySettings, Mapping, Site, Travel
+from pipeline.identify.corrections import merge
+from pipeline.identify.gallery import Gallery
+from pipeline.identify.matcher import Evidence, Rules, settle, weigh
 from pipeline.identify.prior import Presence, Prior
 
 MANY = np.array([10**9])
@@ -145,3 +148,29 @@ def test_two_views_of_one_person_need_not_share_an_assignment():
     # Two cameras see the same person: both belong to identity 1, though identity 2 is not unlike.
     scores = np.array([[9.0, 2.0], [8.0, 3.0]])
     assert decide(scores, forbidden=np.zeros((2, 2), bool)).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("at_once", "alike", "one"), [(False, 0.95, True), (True, 0.95, False), (False, 0.3, False)]
+)
+def test_two_identities_that_look_like_one_become_one_unless_a_rule_forbids_it(at_once, alike, one):
+    """Two tracklets each, in cameras a and b; the judgement is about the first tracklet alone."""
+    person, other = np.eye(64, dtype=np.float32)[:2]
+    second = alike * person + np.sqrt(1 - alike**2) * other
+    people = Gallery(64)
+    for n, (camera, look, start) in enumerate(
+        [
+            ("a", person, 0),
+            ("b", person, 20),
+            ("a", second, 5 if at_once else 40),
+            ("b", second, 60),
+        ]
+    ):
+        for moment in (start, start + 10):
+            people.write([TrackletUpdate(camera, n, float(moment), look, 16, 1.0)])
+    people.assign(np.arange(4), np.array([1, 1, 2, 2]))
+    settings, prior = IdentifySettings(), Prior(Site())
+    rules = Rules(newcomer=1.0, focus=1.0, hysteresis=1.0)
+    evidence = weigh(people, np.array([0]), settings.mapping, prior, rules)
+    merge(people, evidence, settings, prior)
+    assert people.table["identity"].tolist() == ([1] * 4 if one else [1, 1, 2, 2])
