@@ -130,8 +130,8 @@ def run(
             journal,
             EventLog(folder / "events.jsonl"),
             TrackFiles(folder / "tracks"),
+            *([AnnotatedVideos(folder)] if options.video else []),
         ]
-    sinks += [AnnotatedVideos(folder)] if options.video else []
     tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
     warm_up()  # before the loop, which begins to count
     loop = LiveLoop(
