@@ -34,8 +34,10 @@ from benchmarks.synthetic import data_folder
 from benchmarks.tracker import ROOT, interpreter
 from engines.build import Request, build
 from engines.openvino import fastest
+from engines.package import read_manifest, sha256
 from pipeline.evaluation import evaluate
 from pipeline.mot_text import MotBoxes, parse, read_truth
+from pipeline.settings import DetectorSettings
 from synthetic import SiteRequest, write_site
 from trainer.compat import import_with_torchvision
 
@@ -277,7 +279,9 @@ def _job(folder: Path, weights: Path, embedder: Path, size: tuple[int, int]) -> 
         format="openvino", imgsz=list(size), device="cpu", verbose=False
     )
     package = folder / "package"
-    build(Request(Path(copy), package, precision=fastest(), size=size))
+    shipped = read_manifest(Path(DetectorSettings().package))
+    sure = shipped.sure if shipped.source_sha256 == sha256(Path(copy)) else None
+    build(Request(Path(copy), package, precision=fastest(), size=size, sure=sure))
     threads = len(os.sched_getaffinity(0))
     return Job(
         [], str(copy), str(export), str(package), str(embedder.resolve()), size, threads, str(folder)
@@ -304,7 +308,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--embedder", type=Path, default=ROOT / "models" / "grl-edge", help="package"
     )
-    parser.add_argument("--size", type=_pair, default=(320, 512), help="HxW of the detector")
+    parser.add_argument("--size", type=_pair, default=(384, 672), help="HxW of the detector")
     parser.add_argument("--only", nargs="+", choices=(OURS, *PEERS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="of the rendered site (40)")
