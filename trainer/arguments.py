@@ -168,6 +168,10 @@ def _likeness(likeness: argparse.ArgumentParser) -> None:
         required=True,
         help="PACKAGE.likeness.json beside the package that made the vectors",
     )
+    likeness.add_argument(
+        "--even", type=float, help="cosine that says nothing, instead of the fit's"
+    )
+    likeness.add_argument("--slope", type=float, help="nats a unit of cosine, instead of the fit's")
 
 
 def _models(models: argparse.ArgumentParser) -> None:

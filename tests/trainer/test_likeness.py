@@ -37,7 +37,18 @@ def test_the_even_point_and_slope_are_those_of_the_two_normal_distributions():
 def test_it_is_written_for_a_package_and_too_few_people_are_said(tmp_path, capsys):
     np.savez(tmp_path / "v.npz", **people(30, noise=1.0))
     assert main(["likeness", str(tmp_path / "v.npz"), "-o", str(tmp_path / "likeness.json")]) == 0
-    assert set(json.loads((tmp_path / "likeness.json").read_text())) == {"even", "slope"}
+    fitted = json.loads((tmp_path / "likeness.json").read_text())
+    assert set(fitted) == {"even", "slope"}
+    words = [
+        "likeness",
+        str(tmp_path / "v.npz"),
+        "-o",
+        str(tmp_path / "chosen.json"),
+        "--even",
+        "0.6",
+    ]
+    assert main(words) == 0
+    assert json.loads((tmp_path / "chosen.json").read_text()) == fitted | {"even": 0.6}
     np.savez(tmp_path / "few.npz", **people(1, noise=1.0))
     assert main(["likeness", str(tmp_path / "few.npz"), "-o", str(tmp_path / "no.json")]) == 2
     assert "too few" in capsys.readouterr().err

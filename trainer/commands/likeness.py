@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ def run(options: argparse.Namespace) -> None:
     except (OSError, KeyError, ValueError) as error:
         raise UsageError(f"{options.vectors} holds no vectors of `embed`: {error}") from error
     likeness = fit_likeness(*found)
+    chosen = {"even": options.even, "slope": options.slope}
+    likeness = replace(likeness, **{k: v for k, v in chosen.items() if v is not None})
     told = {"even": round(likeness.even, 4), "slope": round(likeness.slope, 2)}
     _write(options.output, json.dumps(told) + "\n")
     Console(stderr=True).print(
