@@ -190,7 +190,8 @@ def settle(
 
 def _assign(scores: FloatArray, fallback: NDArray[np.float64]) -> tuple[IntArray, FloatArray]:
     """The best answer for all together: column (P,), or -1 for the fallback, and what it is worth."""
-    rows, columns = np.nonzero(scores > fallback[:, None])
+    # In one piece each, as the tracker's are: for other layouts `assign` would be compiled once more.
+    rows, columns = map(np.ascontiguousarray, np.nonzero(scores > fallback[:, None]))
     gains = scores[rows, columns] - fallback[rows]
     starts = np.searchsorted(rows, np.arange(len(scores) + 1))
     choice = assign((starts, columns, gains), scores.shape[1])
