@@ -213,8 +213,8 @@ for frame in range(50):
     boxes = np.hstack([corner, corner + [30, 80]]).astype(np.float32)
     tracker.update(Detections(boxes, draw.random(20).astype(np.float32)), frame / 10)
 matcher._assign(draw.random((3, 4)).astype(np.float32), np.full(3, 0.2))
-before, kernels = [*before, 1], [*kernels, assign]
-print(before, [len(kernel.signatures) for kernel in kernels])
+pieces = "1d, A" in str(assign.signatures)  # not as the tracker has them, so compiled once more
+print(before, [len(kernel.signatures) for kernel in kernels], pieces)
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
@@ -223,7 +223,7 @@ print(before, [len(kernel.signatures) for kernel in kernels])
         check=False,
         cwd=Path(__file__).parents[2],
     )
-    assert done.stdout.strip() == "[1, 1, 1, 1, 1, 1] [1, 1, 1, 1, 1, 1]", done.stderr
+    assert done.stdout.strip() == "[1, 1, 1, 1, 1] [1, 1, 1, 1, 1] False", done.stderr
 
 
 @pytest.mark.parametrize(
