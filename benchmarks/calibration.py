@@ -25,9 +25,10 @@ from rich.table import Table
 
 from benchmarks.machine import this_machine
 from calibration.__main__ import main as calibrate
+from calibration.errors import CalibrationError
 from calibration.labelled import true_people
 from calibration.likeness import learn
-from calibration.looks import cosines, looks_of
+from calibration.looks import cosines, looks_of, strangers
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
 from pipeline.errors import PipelineError
@@ -96,7 +97,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         report = measure(options)
-    except (PipelineError, SyntheticError, CalibrationFailed, OSError) as error:
+    except (PipelineError, SyntheticError, CalibrationError, CalibrationFailed, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     options.output.parent.mkdir(exist_ok=True)
@@ -247,10 +248,7 @@ def _realised(output: Path, day: Path, limits: Sequence[Threshold]) -> dict[str,
     record = read_record(output)
     looks = looks_of(record)
     who = true_people(record, day)[looks.tracklet]
-    one, other = np.triu_indices(len(looks), 1)
-    strangers = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
-    strangers &= looks.camera[one] != looks.camera[other]
-    cosine = cosines(looks.embeddings, one[strangers], other[strangers])
+    cosine = cosines(looks.embeddings, *strangers(looks, who))
     return {f"{limit.rate:g}": float((cosine > limit.cosine).mean()) for limit in limits}
 
 

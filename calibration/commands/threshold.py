@@ -16,7 +16,7 @@ from calibration.errors import RefusedError, UsageError
 from calibration.labelled import true_people
 from calibration.labelled_crops import AT_ONCE, labelled_crops
 from calibration.likeness import GRID, STEP, Likeness, learn, learn_labelled
-from calibration.looks import Looks, cosines, fisher, looks_of
+from calibration.looks import Looks, cosines, fisher, looks_of, strangers
 from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     with console.status("learning"):
         likeness = learn(looks) if who is None else learn_labelled(looks, who)
         if who is not None and seen.sorted:
-            found = thresholds(looks, 0.0, rates, _strangers(looks, who))
+            found = thresholds(looks, 0.0, rates, strangers(looks, who))
         else:
             found = thresholds(looks, likeness.moved if who is None else learn(looks).moved, rates)
     outcome = _outcome(options, seen, likeness, found)
@@ -134,14 +134,6 @@ def _sorted_people(options: argparse.Namespace, console: Console) -> _Seen:
     amount = f"{found.source} in {cameras} cameras"
     network, _ = network_of(settings)
     return _Seen(found.looks, found.who, str(options.run), amount, network, sorted=True)
-
-
-def _strangers(looks: Looks, who: IntArray) -> tuple[IntArray, IntArray]:
-    """Pairs of two people, in two cameras."""
-    one, other = np.triu_indices(len(looks), 1)
-    apart = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
-    apart &= looks.camera[one] != looks.camera[other]
-    return one[apart], other[apart]
 
 
 def _outcome(
@@ -183,7 +175,7 @@ def _bends(nats: NDArray[np.float64]) -> list[tuple[float, float]]:
 
 
 def _realised(looks: Looks, who: IntArray, found: list[Threshold]) -> dict[str, float]:
-    cosine = cosines(looks.embeddings, *_strangers(looks, who))
+    cosine = cosines(looks.embeddings, *strangers(looks, who))
     return {f"{t.rate:g}": float((cosine > t.cosine).mean()) for t in found if t.frames is None}
 
 
