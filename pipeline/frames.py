@@ -135,7 +135,9 @@ class TrackletUpdate:
     """When the tracklet began, where that was before its first embedding."""
     path: Path | None = None
     """Where the person was since the update before, where the camera knows its floor."""
-    version: int = 2
+    takes_back: bool = False
+    """What was said of the tracklet after `time` was of somebody else; this is all that there is of it."""
+    version: int = 3
 
 
 class EventKind(StrEnum):

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.effort import Effort
 from pipeline.frames import Detections, Frame, IdentityEvent, IntArray, TrackletUpdate
-from pipeline.publish.sink import EverySink, Sighting, Sink
+from pipeline.publish.sink import EverySink, Passed, Sighting, Sink
 from pipeline.track import Tracker, TrackerSettings
 from pipeline.tracklets import Tracklets
 
@@ -137,6 +137,7 @@ class LiveLoop:
             updates, ended = self._tracklets.update(
                 list(zip(frames, tracks, strict=True)), now, budget
             )
+        passed = self._pass_on(updates, ended)
         with meter.stage("identify"):
             events = self._identities.update(updates, ended, now)
         with meter.stage("publish"):
@@ -147,6 +148,7 @@ class LiveLoop:
                     for local in followed.ids.tolist()
                 ]
                 self._sinks.sighting(Sighting(frame, followed, np.array(ids, np.int64)))
+            self._sinks.passed(passed)
             self._sinks.ended(ended)
         meter.note(frames, self._clock())
         if self._effort is not None:
@@ -168,6 +170,18 @@ class LiveLoop:
             self._sinks.ended(ended)
         finally:
             self._sinks.close()
+
+    def _pass_on(
+        self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]]
+    ) -> list[Passed]:
+        """Tracklets that ended though their tracks go on: these show somebody else, and get another id."""
+        since = {(u.camera, u.local_id): u.time for u in updates if u.takes_back}
+        passed = []
+        for camera, local in ended:
+            renewed = self._trackers[camera].renew(local)
+            if renewed is not None and (camera, local) in since:
+                passed.append(Passed(camera, local, since[camera, local], renewed))
+        return passed
 
     def _tracker(self, frame: Frame) -> Tracker:
         """One a camera, for as long as the run: a change of resolution must not begin its ids anew."""

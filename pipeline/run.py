@@ -132,7 +132,9 @@ def run(
             TrackFiles(folder / "tracks"),
             *([AnnotatedVideos(folder)] if options.video else []),
         ]
-    tracklets = Tracklets(pool, names, settings.tracklets, settings.floors())
+    tracklets = Tracklets(
+        pool, names, settings.tracklets, settings.floors(), identifier.settings.mapping
+    )
     warm_up()  # before the loop, which begins to count
     loop = LiveLoop(
         sources,

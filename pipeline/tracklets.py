@@ -5,8 +5,9 @@ show something new are embedded, the best first, within a budget a tick. A perso
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import abc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import cv2
@@ -14,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
+from pipeline.continuity import Continuity, Known
 from pipeline.footing import WALK, Footing, take
-from pipeline.frames import FloatArray, Frame, IntArray, TrackletUpdate, Tracks
+from pipeline.frames import FloatArray, Frame, IntArray, Path, TrackletUpdate, Tracks
 from pipeline.ground import FloorMap
+from pipeline.identify.similarity import Mapping
 from pipeline.pixels import Image, Pixels
 from pipeline.quality import quality, sharpness
 
 Seen: TypeAlias = tuple[Frame, Tracks]
+Floors: TypeAlias = abc.Mapping[str, FloorMap]
 Rows: TypeAlias = NDArray[Any]
 """A structured array."""
 
@@ -57,6 +61,10 @@ class TrackletSettings:
     """Who is in sight and has no new crop is reported anew after this time: nobody is in two places at once."""
     confident: float = 8.0
     """Crops after which an embedding carries a full judgement."""
+    newest: int = 3
+    """Crops that are held against all before them…"""
+    changed: float = 2.5
+    """…and who speaks against one person by more nats than this ends the tracklet: it passed to somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,7 @@ _ROW = np.dtype(
         ("told", np.float64),
         ("crops", np.int64),
         ("refused", np.bool_),
+        ("changed", np.bool_),
         ("walk", WALK),
     ]
 )
@@ -92,16 +101,23 @@ class Tracklets:
         pool: StreamingReid,
         cameras: Sequence[str],
         settings: TrackletSettings | None = None,
-        floors: Mapping[str, FloorMap] | None = None,
+        floors: Floors | None = None,
+        mapping: Mapping | None = None,
     ) -> None:
+        """`mapping`: what similarity means with this embedder."""
         self._pool, self._cameras, self._footing = pool, list(cameras), Footing(floors or {})
         self._settings = settings or TrackletSettings()
         self._index = {camera: i for i, camera in enumerate(self._cameras)}
         self._rows = np.empty(0, _ROW)
         """Sorted by key."""
         self._crops = np.empty((self._settings.budget, *pool.crop_size, 3), np.uint8)
-        self._looks = np.zeros((pool.counts.capacity, pool.embedding_size), np.float32)
-        """The latest embedding of each slot."""
+        self._continuity = Continuity(
+            pool.counts.capacity,
+            pool.embedding_size,
+            mapping or Mapping(),
+            self._settings.newest,
+            self._settings.changed,
+        )
         self._embedded = self._refused = 0
         self._times = np.full(len(self._cameras), -np.inf)
         """The latest capture time of each camera…"""
@@ -127,7 +143,8 @@ class Tracklets:
             self._note(frame, tracks)
         most = self._settings.budget
         self._embed(seen, most if budget is None else min(budget, most))
-        return self._tell(), self._end_unseen()
+        updates = self._tell()
+        return updates, self._end(self._unseen() | self._rows["changed"])
 
     def end_all(self) -> list[tuple[str, int]]:
         """Close everything: the run is over."""
@@ -167,11 +184,12 @@ class Tracklets:
                 self._rows[name][rows] -= back
         self._times[camera], self._heard[camera] = frame.time, self._elapsed
 
-    def _end_unseen(self) -> list[tuple[str, int]]:
-        """By the clock of the tracklet's own camera, which runs on while that is silent."""
+    def _unseen(self) -> NDArray[np.bool_]:
+        """Who is out of sight for too long, by his own camera's clock, which runs on while that is silent."""
         now = self._times + (self._elapsed - self._heard)
         unseen = now[self._rows["key"] // _CAMERA_STRIDE] - self._rows["seen"]
-        return self._end(unseen > self._settings.end_after)
+        over: NDArray[np.bool_] = unseen > self._settings.end_after
+        return over
 
     def _end(self, over: NDArray[np.bool_]) -> list[tuple[str, int]]:
         if not over.any():
@@ -201,9 +219,11 @@ class Tracklets:
         self._embedded += len(ready)
         self._rows["embedded"][places] = ready["time"]
         sound = np.isfinite(embeddings).all(axis=1)
-        self._looks[slots[sound]] = embeddings[sound]
-        self._rows["crops"][places] = self._pool.frames_seen(slots)
+        crops = self._rows["crops"][places] = self._pool.frames_seen(slots)
         self._rows["told"][places] = -np.inf
+        self._rows["changed"][places[sound]] = self._continuity.note(
+            slots[sound], embeddings[sound], crops[sound], ready["time"][sound]
+        )
 
     def _tell(self) -> list[TrackletUpdate]:
         """What is new, and every half second who is still there."""
@@ -211,18 +231,32 @@ class Tracklets:
         due = (rows["crops"] > 0) & (rows["seen"] - rows["told"] >= settings.repeat)
         self._rows["told"][due] = rows["seen"][due]
         return [
-            TrackletUpdate(
-                camera=self._cameras[row["key"] // _CAMERA_STRIDE],
-                local_id=int(row["key"] % _CAMERA_STRIDE),
-                time=float(row["seen"]),
-                embedding=self._looks[row["slot"]].copy(),
-                frames_seen=int(row["crops"]),
-                confidence=min(1.0, float(row["crops"]) / max(settings.confident, 1.0)),
-                since=float(row["since"]),
-                path=take(rows["walk"], place),
-            )
+            self._back_to_before(row) if row["changed"] else self._learned(row, place)
             for place, row in zip(np.flatnonzero(due).tolist(), rows[due], strict=True)
         ]
+
+    def _learned(self, row: np.void, place: int) -> TrackletUpdate:
+        known = self._continuity.now(row["slot"])
+        path = take(self._rows["walk"], place)
+        return self._update(row, replace(known, time=float(row["seen"])), path=path)
+
+    def _back_to_before(self, row: np.void) -> TrackletUpdate:
+        return self._update(row, self._continuity.before(row["slot"]), takes_back=True)
+
+    def _update(
+        self, row: np.void, known: Known, path: Path | None = None, takes_back: bool = False
+    ) -> TrackletUpdate:
+        return TrackletUpdate(
+            camera=self._cameras[row["key"] // _CAMERA_STRIDE],
+            local_id=int(row["key"] % _CAMERA_STRIDE),
+            time=known.time,
+            embedding=known.embedding,
+            frames_seen=known.frames,
+            confidence=min(1.0, known.frames / max(self._settings.confident, 1.0)),
+            since=float(row["since"]),
+            path=path,
+            takes_back=takes_back,
+        )
 
     def _choose(self, seen: Sequence[Seen]) -> Rows:
         """The candidates of this tick that are worth most, the newest tracklets first."""

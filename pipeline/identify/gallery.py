@@ -186,9 +186,12 @@ class Gallery:
         confidence = np.array([u.confidence for u in latest], np.float32)[sound]
         table["frames"][rows] = np.maximum(frames, 1)
         table["confidence"][rows] = np.nan_to_num(confidence)
-        table["last"][rows] = np.maximum(table["last"][rows], times[sound])
+        back = np.array([u.takes_back for u in latest], np.bool_)[sound]
+        grown = np.maximum(table["last"][rows], times[sound])
+        table["last"][rows] = np.where(back, times[sound], grown)
         walked = [u.path for u, fine in zip(latest, sound.tolist(), strict=True) if fine]
         self.paths.write(rows.tolist(), walked, len(self._room))
+        self.paths.cut(rows[back], times[sound][back])
         return rows
 
     def end(self, tracklets: Iterable[tuple[str, int]]) -> IntArray:

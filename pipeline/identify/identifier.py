@@ -136,7 +136,7 @@ class Identifier:
         ripe = np.maximum(self.settings.settled_frames, 2 * some["judged"])
         due = some["frames"] >= ripe
         due |= (some["judged"] == 0) & (some["confidence"] >= self.settings.settled_confidence)
-        last_word = past[gallery.table["frames"][past] > gallery.table["judged"][past]]
+        last_word = past[gallery.table["frames"][past] != gallery.table["judged"][past]]
         unseated = impossible(gallery, written, self._prior)
         return np.unique(np.concatenate([written[due], last_word, unseated])), unseated
 

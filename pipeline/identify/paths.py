@@ -48,6 +48,13 @@ class Paths:
         self.times[row, at], self.places[row, at] = times, places
         self.last[row] = np.nanargmax(self.times[row], axis=1) if len(row) else 0
 
+    def cut(self, rows: IntArray, times: NDArray[np.float64]) -> None:
+        """Forget what these rows told of later times."""
+        if self and len(rows):
+            self.times[rows] = np.where(self.times[rows] > times[:, None], np.nan, self.times[rows])
+            some = rows[~np.isnan(self.times[rows]).all(axis=1)]
+            self.last[some] = np.nanargmax(self.times[some], axis=1) if len(some) else 0
+
     def clear(self, rows: IntArray) -> None:
         """These rows are about to be somebody else's."""
         if self:

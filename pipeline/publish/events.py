@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.frames import EventKind, IdentityEvent
 from pipeline.publish.erase import erase_events
 from pipeline.publish.lines import Lines
-from pipeline.publish.sink import Sighting
+from pipeline.publish.sink import Passed, Sighting
 
 
 class EventLog:
@@ -34,6 +34,9 @@ class EventLog:
         if events:
             self._file.flush()
         self.count += len(events)
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        """Not an event."""
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
         """Not an event."""

@@ -27,7 +27,7 @@ from pipeline.publish.record_file import (
     erase_expired,
     open_record,
 )
-from pipeline.publish.sink import Sighting
+from pipeline.publish.sink import Passed, Sighting
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ _TIDY = 3600.0
 _MOST = {"boxes": 5_000_000, "looks": 200_000}
 """Rows: together below 1 GB."""
 _OF = "FROM tracklets WHERE run = ? AND camera = ? AND local_id = ?"
+_NUMBER = "(SELECT number FROM tracklets WHERE run = :run AND camera = :camera AND local_id = :{})"
+_OLD, _NEW = _NUMBER.format("old"), _NUMBER.format("new")
+_MOVE = f"UPDATE boxes SET tracklet = {_NEW} WHERE tracklet = {_OLD} AND time > :since"
+_DROP = f"DELETE FROM looks WHERE tracklet = {_OLD} AND time > :since"
+_NOTE = "INSERT OR IGNORE INTO tracklets (run, camera, local_id, noted) VALUES (?, ?, ?, ?)"
 _INSERT = {
     "boxes": f"INSERT INTO boxes SELECT number, ?, ?, ?, ?, ?, ?, ? {_OF}",
     "looks": f"INSERT INTO looks SELECT number, ?, ?, ?, ? {_OF}",
@@ -104,6 +109,19 @@ class Recorder:
             elif event.kind is not EventKind.LEFT:
                 self._names[event.camera, event.local_id] = event.identity
 
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        """Boxes of somebody else go with him; looks that he had a part in go."""
+        self._write()
+        for track in tracks:
+            if track.camera in self._cameras:
+                old = (self._run, self._cameras[track.camera], track.local_id)
+                new = (*old[:2], track.goes_on_as)
+                with self._db:
+                    self._db.execute(_NOTE, (*new, self._clock()))
+                    for move in (_MOVE, _DROP):
+                        values = {"since": track.since, "new": new[2], "old": old[2]}
+                        self._db.execute(move, values | {"run": old[0], "camera": old[1]})
+
     def ended(self, tracklets: Sequence[_Key]) -> None:
         for key in tracklets:
             last, kept = self._latest.pop(key, None), self._kept.pop(key, 0)
@@ -168,7 +186,7 @@ class Recorder:
         now = self._clock()
         with self._db:
             self._db.executemany(
-                "INSERT OR IGNORE INTO tracklets (run, camera, local_id, noted) VALUES (?, ?, ?, ?)",
+                _NOTE,
                 [(*where, now) for where in place.values()],
             )
             self._db.executemany(

@@ -3,13 +3,13 @@
 import html
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from pipeline.folder import write_whole
 from pipeline.frames import EventKind, IdentityEvent
-from pipeline.publish.sink import Sighting
+from pipeline.publish.sink import Passed, Sighting
 from pipeline.publish.video import colour_of
 
 _GAP = 2.0
@@ -56,6 +56,20 @@ class Journal:
                 self._erase(event.identity)
             elif event.kind is not EventKind.LEFT:
                 self._names[event.camera, event.local_id] = event.identity
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        for track in tracks:
+            stays = self._stays.get((track.camera, track.local_id), [])
+            late = [stay for stay in stays if stay.end > track.since]
+            if late:
+                self._stays[track.camera, track.local_id] = [
+                    replace(stay, end=min(stay.end, track.since))
+                    for stay in stays
+                    if stay.start <= track.since
+                ]
+                self._stays[track.camera, track.goes_on_as] = [
+                    replace(stay, start=max(stay.start, track.since)) for stay in late
+                ]
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
         for key in tracklets:

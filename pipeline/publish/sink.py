@@ -20,6 +20,16 @@ class Sighting:
     """(N,) of each track; 0 while it is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A track that has shown somebody else since some time: from then on it has another local id."""
+
+    camera: str
+    local_id: int
+    since: float
+    goes_on_as: int
+
+
 class Sink(Protocol):
     """Takes all that happens. An error in one sink never stops the loop or another sink."""
 
@@ -29,6 +39,10 @@ class Sink(Protocol):
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         """Statements about identities were made."""
+        ...
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        """What was said of these tracks since those times was of somebody else."""
         ...
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
@@ -53,6 +67,9 @@ class EverySink:
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         self._tell(lambda sink: sink.events(events))
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        self._tell(lambda sink: sink.passed(tracks))
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
         self._tell(lambda sink: sink.ended(tracklets))

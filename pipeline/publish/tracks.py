@@ -8,7 +8,7 @@ overlooked for a moment are filled in between, with confidence 0.
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from typing import TypeAlias
 from pipeline.frames import EventKind, IdentityEvent
 from pipeline.publish.erase import erase_rows
 from pipeline.publish.lines import Lines
-from pipeline.publish.sink import Sighting
+from pipeline.publish.sink import Passed, Sighting
 
 Key: TypeAlias = tuple[str, int]
 Box: TypeAlias = list[float]
@@ -61,6 +61,10 @@ class TrackFiles:
         for event in events:
             if event.kind is not EventKind.FORGOTTEN:
                 self._camera(event.camera).name(event.local_id, event.identity)
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        for track in tracks:
+            self._camera(track.camera).part(track.local_id, track.since, track.goes_on_as)
 
     def ended(self, tracklets: Sequence[Key]) -> None:
         for name, local in tracklets:
@@ -148,6 +152,25 @@ class _Camera:
         if known is not None and known.identity != identity:
             known.identity = identity
             self._stale = min(self._stale, known.first)
+
+    def part(self, local: int, since: float, goes_on_as: int) -> None:
+        """From `since` on it was somebody else, who has no name yet."""
+        late = [
+            frame
+            for frame in self._frames.values()
+            if frame.time > since and (local in frame.rows or local in frame.filled)
+        ]
+        if not late:
+            return
+        for frame in late:
+            for rows in (frame.rows, frame.filled):
+                if local in rows:
+                    rows[goes_on_as] = rows.pop(local)
+        first = late[0].number
+        known = self._tracklets[local]
+        self._tracklets[goes_on_as] = replace(known, first=first, identity=0, over=False)
+        known.last = first - 1
+        self._stale = min(self._stale, first)
 
     def end(self, local: int) -> None:
         known = self._tracklets.get(local)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.frames import IdentityEvent
 from pipeline.pixels import Plane
-from pipeline.publish.sink import Sighting
+from pipeline.publish.sink import Passed, Sighting
 
 _TICKS = 1000
 _FRAGMENT = 100
@@ -50,6 +50,9 @@ class AnnotatedVideos:
 
     def events(self, events: Sequence[IdentityEvent]) -> None:
         """Shown by colour and number, from the next frame on."""
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        """What was drawn stays."""
 
     def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
         """Nothing to show."""

@@ -134,6 +134,15 @@ class Tracker:
             ages=(time - rows["born"]).astype(np.float32),
         )
 
+    def renew(self, track: int) -> int | None:
+        """If this track goes on, then from now on under another id, the answer: it shows somebody else."""
+        row = np.flatnonzero(self._rows["id"] == track)
+        if not len(row):
+            return None
+        self._rows["id"][row], self._rows["born"][row] = self._next_id, self._time
+        self._next_id += 1
+        return self._next_id - 1
+
     def __len__(self) -> int:
         """Tracks that are kept, in sight or lost."""
         return len(self._rows)

@@ -8,6 +8,7 @@ from engines.streaming import FrameAverages, StreamingReid
 from pipeline.frames import Detections, EventKind, Frame
 from pipeline.identify import Identifier, IdentifySettings
 from pipeline.live import STAGES, LiveLoop
+from pipeline.publish import TrackFiles
 from pipeline.tracklets import Tracklets
 
 RED, BLUE = (20, 20, 220), (220, 20, 20)
@@ -52,13 +53,16 @@ class Recorder:
     """A sink that keeps what it is told."""
 
     def __init__(self):
-        self.sightings, self.told, self.over, self.closed = [], [], [], 0
+        self.sightings, self.told, self.parted, self.over, self.closed = [], [], [], [], 0
 
     def sighting(self, sighting):
         self.sightings.append(sighting)
 
     def events(self, events):
         self.told += events
+
+    def passed(self, tracks):
+        self.parted += tracks
 
     def ended(self, tracklets):
         self.over += tracklets
@@ -235,3 +239,26 @@ def test_latency_is_from_capture_to_the_end_of_the_tick():
     latency = loop.meter.latency()
     assert latency["p50"] == pytest.approx(0.2, rel=0.01)  # as fine as the histogram
     assert latency["p95"] == latency["p99"] == pytest.approx(2.0, rel=0.01)
+
+
+def test_a_track_that_passes_to_somebody_else_becomes_two_people(tmp_path):
+    """The box goes on without a gap, and from frame 60 on it holds somebody in blue."""
+    sink, files = Recorder(), TrackFiles(tmp_path)
+    ticks = [[picture(n, people=[(RED if n < 60 else BLUE, 100 + n)])] for n in range(120)]
+    loop, pool = loop_over(ticks, sink, files)
+    loop.run()
+    loop.finish()
+    (passed,) = sink.parted
+    assert (passed.camera, passed.local_id, passed.goes_on_as) == ("hall", 1, 2)
+    assert abs(passed.since - 1006) <= 0.5, "crops are a second apart by then"
+    assert sink.over == [("hall", 1), ("hall", 2)]
+    assert [(e.kind, e.identity) for e in sink.told] == [
+        (EventKind.FOUNDED, 1),
+        (EventKind.LEFT, 1),
+        (EventKind.FOUNDED, 2),
+        (EventKind.LEFT, 2),
+    ]
+    who = dict(line.split(",")[:2] for line in (tmp_path / "hall.txt").read_text().splitlines())
+    assert {who[str(n)] for n in range(1, 56)} == {"1"}
+    assert {who[str(n)] for n in range(66, 121)} == {"2"}
+    assert pool.counts.open == 0

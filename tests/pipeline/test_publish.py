@@ -349,6 +349,9 @@ class Recorder:
     def events(self, events):
         self._hear("events")
 
+    def passed(self, tracks):
+        self._hear("passed")
+
     def ended(self, tracklets):
         self._hear("ended")
 
@@ -360,16 +363,17 @@ class BrokenRecorder(Recorder):
     """Told apart from the others by its name."""
 
 
-@pytest.mark.parametrize("fails", ["sighting", "events", "ended", "close"])
+@pytest.mark.parametrize("fails", ["sighting", "events", "passed", "ended", "close"])
 def test_a_failing_sink_is_left_out_and_no_other(fails, caplog):
     before, broken, after = Recorder(), BrokenRecorder(fails), Recorder()
     sinks = EverySink([before, broken, after])
     for index in range(3):
         sinks.events([])
         sinks.sighting(sighting(index, {}))
+        sinks.passed([])
         sinks.ended([])
     sinks.close()
-    assert before.told == after.told == ["events", "sighting", "ended"] * 3 + ["close"]
+    assert before.told == after.told == ["events", "sighting", "passed", "ended"] * 3 + ["close"]
     assert "close" in broken.told, "what it has is completed as well as it can be"
     assert broken.told.count(fails) == (2 if fails == "close" else 1)
     assert sinks.failures == {"BrokenRecorder": "[Errno 28] No space left on device"}
