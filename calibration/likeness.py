@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_ndtr
 
 from calibration.errors import RefusedError, TooLittleError
-from calibration.looks import Looks, cosines, fisher, seen_together
+from calibration.looks import Looks, cosines, fisher
 from pipeline.frames import IntArray
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ class Likeness:
 
 def learn(looks: Looks) -> Likeness:
     """Without labels, from who was seen when."""
-    one, other = seen_together(looks)
+    one, other = looks.together
     if len(one) < LEAST_TOGETHER:
         raise TooLittleError(
             "pairs of people seen together", len(one), LEAST_TOGETHER, "record for longer"

@@ -12,6 +12,12 @@ from pipeline.frames import FloatArray, IntArray
 COUNTS = (1, 2, 4, 8, 16)
 LEAST_FRAMES = 2
 _CLOSEST = 0.9995
+_PICTURES = 3
+"""Pictures that show two tracklets, from which on they are two people. That they were about at one time is not enough:
+two tracks can take turns on one person."""
+_MIXED = 0.3
+"""Share of a box that another one covers, from which on each is in the other's crops: they look alike for that."""
+_NOBODY = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Looks:
     """(N, E) unit vectors, of all frames."""
     early: dict[int, tuple[IntArray, FloatArray]]
     """After so many frames: (M,) which of the N, and their (M, E) unit vectors then."""
+    together: tuple[IntArray, IntArray] = (_NOBODY, _NOBODY)
+    """(P,), (P,) pairs whom one picture showed side by side, several times, never one behind the other: surely two."""
 
     def __len__(self) -> int:
         return len(self.tracklet)
@@ -53,6 +61,7 @@ def looks_of(record: Record, least: int = LEAST_FRAMES) -> Looks:
         frames=rows["frames"][ends],
         embeddings=vectors[ends],
         early=early,
+        together=_side_by_side(record, tracklet),
     )
 
 
@@ -68,13 +77,36 @@ def fisher(cosines: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.arctanh(np.clip(np.asarray(cosines, np.float64), -_CLOSEST, _CLOSEST))
 
 
-def seen_together(looks: Looks, least: float = 0.5) -> tuple[IntArray, IntArray]:
-    """Pairs of tracklets that one camera had in view at once, for `least` seconds: surely two people."""
-    one, other = np.triu_indices(len(looks), 1)
-    shared = np.minimum(looks.last[one], looks.last[other])
-    shared -= np.maximum(looks.first[one], looks.first[other])
-    together = (shared > least) & (looks.camera[one] == looks.camera[other])
-    return one[together], other[together]
+def _side_by_side(record: Record, tracklet: IntArray) -> tuple[IntArray, IntArray]:
+    """Pairs of places in `tracklet`, sorted, that were boxed in the same pictures."""
+    place = np.full(len(record.tracklets), -1, np.int64)
+    place[tracklet] = np.arange(len(tracklet))
+    boxes = record.boxes[place[record.boxes["tracklet"]] >= 0]
+    boxes = boxes[np.lexsort((boxes["time"], boxes["camera"]))]
+    who = place[boxes["tracklet"]]
+    pairs, mixed, step = [_NOBODY], [_NOBODY], 1
+    while True:  # of each picture: everybody with the next, then with the one after him, and so on
+        same = boxes["camera"][step:] == boxes["camera"][:-step]
+        same &= boxes["time"][step:] == boxes["time"][:-step]
+        if not same.any():
+            break
+        one, other = who[:-step][same], who[step:][same]
+        pair = np.minimum(one, other) * len(tracklet) + np.maximum(one, other)
+        pairs.append(pair)
+        mixed.append(pair[_covered(boxes["box"][:-step][same], boxes["box"][step:][same]) > _MIXED])
+        step += 1
+    found, pictures = np.unique(np.concatenate(pairs), return_counts=True)
+    found = np.setdiff1d(found[pictures >= _PICTURES], np.concatenate(mixed))
+    return found // max(len(tracklet), 1), found % max(len(tracklet), 1)
+
+
+def _covered(some: FloatArray, others: FloatArray) -> FloatArray:
+    """(P,) share of the smaller box that the other one covers, of pairs of boxes (P, 4)."""
+    low, high = np.maximum(some[:, :2], others[:, :2]), np.minimum(some[:, 2:], others[:, 2:])
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (some, others)]
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    covered: FloatArray = shared / np.maximum(np.minimum(*areas), 1e-6)
+    return covered
 
 
 def strangers(looks: Looks, who: IntArray) -> tuple[IntArray, IntArray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.looks import COUNTS, Looks, cosines, fisher, seen_together
+from calibration.looks import COUNTS, Looks, cosines, fisher
 from pipeline.frames import FloatArray, IntArray
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,7 @@ def thresholds(
     `pairs` of strangers: those seen together, if None. `moved`: how much more alike these are than strangers in two
     cameras, in Fisher's z.
     """
-    one, other = seen_together(looks) if pairs is None else pairs
+    one, other = looks.together if pairs is None else pairs
     found = []
     for frames in (*COUNTS, None):
         place, vectors = _after(looks, frames)

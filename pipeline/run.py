@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
 from engines.engine import Engine
@@ -215,6 +217,9 @@ def open_detector(
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     detector = Detector(open_network(path, most), spec)
+    detector(
+        [np.full((*size, 3), spec.fill, np.uint8)] * (most or 1)
+    )  # the first run takes longest
     return lambda frames: detector([frame.shown for frame in frames])
 
 
@@ -232,11 +237,15 @@ def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> Streamin
     path = Path(settings.package)
     kind = adopt(path).kind if is_foreign(path) else read_manifest(path).kind
     engine = open_network(path, None)
-    if kind is Kind.GRL_STREAM:
-        return StreamingReid(engine, settings.slots)
-    if kind is Kind.FRAME_EMBEDDER:
-        return StreamingReid(FrameAverages(engine), settings.slots)
-    raise SettingsError(f"{path} is a {kind}, not an embedder of crops")
+    if kind not in (Kind.GRL_STREAM, Kind.FRAME_EMBEDDER):
+        raise SettingsError(f"{path} is a {kind}, not an embedder of crops")
+    pool = StreamingReid(
+        engine if kind is Kind.GRL_STREAM else FrameAverages(engine), settings.slots
+    )
+    slot = pool.open()
+    pool.step(np.array([slot]), np.full((1, *pool.crop_size, 3), 114, np.uint8))
+    pool.close(slot)
+    return pool
 
 
 def _head(path: Path) -> tuple[Head, tuple[int, int]]:

@@ -63,7 +63,7 @@ class TrackletSettings:
     """Crops after which an embedding carries a full judgement."""
     newest: int = 3
     """Crops that are held against all before them…"""
-    changed: float = 2.5
+    changed: float = 3.0
     """…and who speaks against one person by more nats than this ends the tracklet: it passed to somebody else."""
 
 

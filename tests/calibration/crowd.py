@@ -36,4 +36,11 @@ def crowd(
         frames=np.full(count, 16),
         embeddings=seen.astype(np.float32),
         early={n: (np.arange(count), seen.astype(np.float32)) for n in (1, 2, 4, 8, 16)},
+        together=_together(np.array(camera), first),
     ), who
+
+
+def _together(camera, first):
+    one, other = np.triu_indices(len(first), 1)
+    same = (camera[one] == camera[other]) & (np.abs(first[one] - first[other]) < 9.5)
+    return one[same], other[same]

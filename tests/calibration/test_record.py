@@ -147,3 +147,27 @@ def test_too_little_data_has_an_exit_code_of_its_own(tmp_path, capsys):
     recorded(tmp_path / "record.db", seconds=1)
     assert main(["travel", str(tmp_path)]) == 3
     assert "1 tracklets with embeddings, 60 are needed" in capsys.readouterr().err
+
+
+def test_two_people_are_those_whom_pictures_show_side_by_side(tmp_path):
+    """1 and 2 stand beside each other; 3 takes turns with 1 on one person; 4 walks past behind 2; 5 is seen twice."""
+    recorder = Recorder(tmp_path / "record.db", "a-network")
+    ones = np.ones(4, np.float32)
+    for index in range(20):
+        time = 1000.0 + index / 5
+        shown = {1 if index % 2 else 3: 10, 2: 60, 4: 140 - 6 * index, 5: 100}
+        if index >= 2:
+            del shown[5]
+        recorder.updates(
+            [TrackletUpdate("hall", n, time, ones, index + 1, 1.0, since=1000.0) for n in shown]
+        )
+        boxes = np.array([[x, 20, x + 20, 80] for x in shown.values()], np.float32)
+        tracks = Tracks(np.array(list(shown)), boxes, ones[: len(shown)], ones[: len(shown)])
+        frame = Frame("hall", index, time, IMAGE)
+        recorder.sighting(Sighting(frame, tracks, np.zeros(len(shown), np.int64)))
+    recorder.close()
+    record = read_record(tmp_path)
+    looks = looks_of(record)
+    local = record.tracklets["local_id"][looks.tracklet]
+    pairs = {tuple(sorted((local[a], local[b]))) for a, b in zip(*looks.together, strict=True)}
+    assert pairs == {(1, 2), (2, 3), (1, 4), (3, 4)}
