@@ -333,6 +333,17 @@ def soak_table(report: Report) -> str:
     return _table(["", ""], rows)
 
 
+def training_input_table(report: Report) -> str:
+    """How much of its time a training has for the network."""
+    rows = [
+        ["by the clock", _spread(report["ratio"], 2)],
+        ["by processor time", _spread(report["processor_time_ratio"], 2)],
+        ["crops a second, fed", _spread(report["crops_per_second"], 1)],
+        ["crops a second, compute alone", _spread(report["compute_only"], 1)],
+    ]
+    return _table(["fed / compute alone", f"{report['network']} on {report['device']}"], rows)
+
+
 TABLES: Mapping[str, Callable[[Report], str]] = {
     "engines": engines_table,
     "tracker": tracker_table,
@@ -346,6 +357,7 @@ TABLES: Mapping[str, Callable[[Report], str]] = {
     "int8": int8_table,
     "calibration": calibration_table,
     "soak": soak_table,
+    "training_input": training_input_table,
 }
 
 

@@ -1,7 +1,7 @@
 """Is the network the limit of a training, or the pictures? `python -m benchmarks.training_input`
 
 Steps on fresh batches, decoded and augmented beside the network, against steps that see one batch
-over and over; in turns within one process, the median of each. On a CPU, which decodes and computes
+over and over; in turns within one process, compared round by round. On a CPU, which decodes and computes
 alike, the ratio of processor time tells the same and is not disturbed by other programs.
 """
 
@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.engines import spread
+from benchmarks.machine import this_machine
 from trainer.data.dataset import Tracklet
 from trainer.data.loading import Batch, TrainingBatches
 from trainer.data.sampling import PairSampler
@@ -23,9 +25,12 @@ from trainer.model import create_model
 from trainer.objective import Objective
 from trainer.recipes import STRONG, Mode
 
+RESULT = Path(__file__).parent / "results" / "training_input.json"
+PACKAGES = ("torch", "opencv-python", "numpy")
+
 
 def main() -> None:
-    """Print steps per second of both and their ratio."""
+    """Print steps per second of both and their ratio, and rewrite the result."""
     parser = argparse.ArgumentParser("python -m benchmarks.training_input", description=__doc__)
     parser.add_argument("--network", default="grl-edge")
     parser.add_argument("--pairs", type=int, default=STRONG.pairs)
@@ -50,14 +55,21 @@ def main() -> None:
             compute.append(_seconds(lambda: _step(objective, optimiser, kept)))
         batches.close()
     crops = 2 * options.pairs * STRONG.length
-    (wall_fed, cpu_fed), (wall, cpu) = (
-        (float(np.median(column)) for column in zip(*times, strict=True))
-        for times in (fed, compute)
-    )
-    row = {"network": options.network, "device": options.device, "crops_per_step": crops}
-    row |= {"crops_per_second": crops / wall_fed, "compute_only": crops / wall}
-    row |= {"ratio": wall / wall_fed, "processor_time_ratio": cpu / cpu_fed}
-    print(json.dumps(row))
+    (wall_fed, cpu_fed), (wall, cpu) = np.array(fed).T, np.array(compute).T
+    report = {
+        "machine": this_machine(PACKAGES).as_json(),
+        "command": "python -m benchmarks.training_input",
+        "network": options.network,
+        "device": options.device,
+        "crops_per_step": crops,
+        "crops_per_second": spread((crops / wall_fed).tolist()),
+        "compute_only": spread((crops / wall).tolist()),
+        "ratio": spread((wall / wall_fed).tolist()),
+        "processor_time_ratio": spread((cpu / cpu_fed).tolist()),
+    }
+    print(json.dumps(report, indent=1))
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _step(objective: Objective, optimiser: torch.optim.Optimizer, batch: Batch) -> None:

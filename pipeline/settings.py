@@ -88,6 +88,8 @@ class MatchSettings:
     """What one frame alone adds to the variance, over what no number of frames removes."""
     curve: Outline = ()
     """Points (cosine, nats) of a polygon, instead of `even` and `slope`."""
+    known: float = IdentifySettings().known
+    """Chance that a tracklet is of somebody known, before anything is known of it: less makes fewer wrong links."""
     overlapping: Pairs = ()
     """Pairs of cameras that see common ground."""
     apart: Pairs = ()
@@ -106,6 +108,7 @@ class MatchSettings:
                 apart=frozenset(self.apart),
                 travel={(t.origin, t.target): Travel(t.median, t.spread) for t in travel},
             ),
+            known=self.known,
             retention=3600 * self.retention_hours,
         )
 
@@ -177,7 +180,11 @@ class Settings:
             return match
         try:
             likeness = json.loads(told.read_text())
-            return replace(match, even=float(likeness["even"]), slope=float(likeness["slope"]))
+            known = match.known
+            if known == guess.known:
+                known = float(likeness.get("known", known))
+            even, slope = float(likeness["even"]), float(likeness["slope"])
+            return replace(match, even=even, slope=slope, known=known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{told} does not say what a likeness is worth: {error}") from error
 

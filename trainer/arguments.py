@@ -172,6 +172,9 @@ def _likeness(likeness: argparse.ArgumentParser) -> None:
         "--even", type=float, help="cosine that says nothing, instead of the fit's"
     )
     likeness.add_argument("--slope", type=float, help="nats a unit of cosine, instead of the fit's")
+    likeness.add_argument(
+        "--known", type=float, help="chance that a tracklet is of somebody known (not written)"
+    )
 
 
 def _models(models: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ class IdentifySettings:
     """…or when its embedding carries this much confidence."""
     founding_frames: int = 2
     """A tracklet that ended with fewer frames may join somebody, but founds nobody."""
-    known: float = 0.2
+    known: float = 0.5
     """Chance that a tracklet is of somebody known, before anything is known of it."""
     hysteresis: float = 1.0
     """Nats by which a correction must be better than what was said before."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engines.package import MANIFEST
-from pipeline.errors import SettingsError
+from pipeline.errors import IdentifyError, SettingsError
 from pipeline.run import tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 
@@ -104,6 +104,22 @@ def test_what_is_known_of_a_site_reaches_the_identities(tmp_path):
     assert (known.mapping.even, known.mapping.slope, known.retention) == (0.6, 9.0, 1800.0)
     assert known.site.overlapping == {("a", "b")}
     assert known.site.apart == frozenset()
+
+
+def test_what_an_embedder_brings_holds_where_the_site_says_nothing(tmp_path):
+    package = tmp_path / "network"
+    Path(f"{package}.likeness.json").write_text('{"even": 0.4, "slope": 9.0, "known": 0.1}')
+
+    def likeness(match):
+        text = f'[embedder]\npackage = "{package}"\n[match]\n{match}'
+        found = load_settings(written(tmp_path, text)).identify()
+        return found.mapping.even, found.mapping.slope, found.known
+
+    assert likeness("") == (0.4, 9.0, 0.1)
+    assert likeness("known = 0.3") == (0.4, 9.0, 0.3)
+    assert likeness("even = 0.6") == (0.6, 25.0, 0.5), "a site's own figures are not mixed with it"
+    with pytest.raises(IdentifyError, match="known is a chance between 0 and 1, not 2"):
+        likeness("known = 2.0")
 
 
 @pytest.mark.parametrize("sure", ["7", "-0.1", "nan"])
