@@ -169,7 +169,8 @@ class _Camera:
         first = late[0].number
         known = self._tracklets[local]
         self._tracklets[goes_on_as] = replace(known, first=first, identity=0, over=False)
-        known.last = first - 1
+        own = [frame.number for frame in self._frames.values() if local in frame.rows]
+        known.last = max(own, default=first - 1)
         self._stale = min(self._stale, first)
 
     def end(self, local: int) -> None:

@@ -118,8 +118,8 @@ def sighting(index, people):
 
 
 def pass_on(sink):
-    """Track 7 is identity 3 for ten frames, of which the last four turn out to be of identity 4."""
-    for index in range(10):
+    """Track 7 is identity 3 for nine frames, of which the last four turn out to be of identity 4."""
+    for index in (0, 1, 2, 3, 4, 6, 7, 8, 9):
         sink.sighting(sighting(index, {7: 3}))
     sink.passed([Passed("hall", 7, 1005.5, 8)])
     sink.ended([("hall", 7)])
@@ -133,7 +133,7 @@ def test_tracks_bear_the_new_name_from_the_passing_on(tmp_path):
     files.close()
     rows = [line.split(",")[:2] for line in (tmp_path / "hall.txt").read_text().splitlines()]
     assert [(int(f), int(i)) for f, i in rows] == [
-        (frame, 3 if frame <= 6 else 4) for frame in range(1, 14)
+        (frame, 3 if frame < 6 else 4) for frame in range(1, 14) if frame != 6
     ]
     assert files.unnamed == 0
 
@@ -157,5 +157,5 @@ def test_the_record_for_calibration_parts_them_too(tmp_path):
     recorder.close()
     record = read_record(tmp_path)
     of = record.tracklets["local_id"][record.boxes["tracklet"]]
-    assert of[np.argsort(record.boxes["frame"])].tolist() == [7] * 6 + [8] * 7
+    assert of[np.argsort(record.boxes["frame"])].tolist() == [7] * 5 + [8] * 7
     assert record.looks["frames"].tolist() == [1, 2, 4, 6], "what eight crops said is gone"
