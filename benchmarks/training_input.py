@@ -7,6 +7,7 @@ alike, the ratio of processor time tells the same and is not disturbed by other 
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def main() -> None:
     (wall_fed, cpu_fed), (wall, cpu) = np.array(fed).T, np.array(compute).T
     report = {
         "machine": this_machine(PACKAGES).as_json(),
-        "command": "python -m benchmarks.training_input",
+        "command": " ".join(["python -m benchmarks.training_input", *sys.argv[1:]]),
         "network": options.network,
         "device": options.device,
         "crops_per_step": crops,

@@ -12,6 +12,8 @@ from engines.engine import Array, Arrays, Engine, StateRows, TensorSpec
 from engines.errors import InputError, SlotsExhausted
 from engines.rows import NEXT, STATE, HostRows
 
+REMEMBERED = 256
+"""Frames that the embedding of a tracklet is a mean of at most. Those of GRL streams are as many."""
 _log = logging.getLogger(__name__)
 
 
@@ -145,7 +147,8 @@ class StreamingReid:
 class FrameAverages:
     """Makes a stream engine of one that embeds single frames: a tracklet's embedding is their mean so far.
 
-    So that networks without state can be compared in the same loop. Each frame counts with unit length.
+    So that networks without state can be compared in the same loop. Each frame counts with unit length, and beyond
+    `REMEMBERED` of them old ones fade, as they do in a stream.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -160,7 +163,8 @@ class FrameAverages:
         }
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        count, mean = inputs[STATE + "count"] + 1, inputs[STATE + "mean"]
+        count = np.minimum(inputs[STATE + "count"] + 1, np.float32(REMEMBERED))
+        mean = inputs[STATE + "mean"]
         answer = self._engine.run({"crops": inputs["crops"]})["embedding"].reshape(len(mean), -1)
         unit = answer / np.maximum(np.linalg.norm(answer, axis=1, keepdims=True), 1e-12)
         mean = mean + (unit - mean) / count

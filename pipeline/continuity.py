@@ -1,8 +1,8 @@
 """Whether a tracklet's newest crops still show whom the earlier ones showed.
 
 A track can pass from one person to another who crosses before him, and nothing in boxes tells. What the crops say does:
-an embedding is the mean over its frames, so that what the newest of them say comes of a subtraction, and no crop is
-looked at twice.
+an embedding is a mean over its frames (of single looks exactly, of a GRL stream nearly), so that what the newest say
+comes of a subtraction, and no crop is looked at twice.
 """
 
 from dataclasses import dataclass, replace
@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.streaming import REMEMBERED
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.similarity import Mapping
-
-_REMEMBERED = 256
-"""Frames that an embedding is a mean of at most: from then on old ones fade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,10 @@ class Continuity:
             changed[long] = self._changed(slots[long])
         return changed
 
+    def shift(self, slots: IntArray, back: float) -> None:
+        """A clock went back, and takes what it told along."""
+        self._times[:, slots] -= back
+
     def now(self, slot: int) -> Known:
         return self._known(-1, slot)
 
@@ -77,7 +79,7 @@ class Continuity:
     def _last_own(self, slot: int) -> int:
         """Where in its history the last crop is that resembles the old ones more than the newest one."""
         history = self._embeddings[:, slot]
-        frames = np.minimum(self._frames[1:, slot], _REMEMBERED)[:, None]
+        frames = np.minimum(self._frames[1:, slot], REMEMBERED)[:, None]
         single = history[:-1] + np.diff(history, axis=0) * frames.astype(np.float32)
         single /= np.maximum(np.linalg.norm(single, axis=1, keepdims=True), 1e-12)
         known = history[0] / np.maximum(np.linalg.norm(history[0]), 1e-12)
@@ -86,7 +88,7 @@ class Continuity:
 
     def _changed(self, slots: IntArray) -> NDArray[np.bool_]:
         known, now = self._embeddings[0, slots], self._embeddings[-1, slots]
-        weight = np.minimum(self._frames[-1, slots], _REMEMBERED)[:, None] / self._newest
+        weight = np.minimum(self._frames[-1, slots], REMEMBERED)[:, None] / self._newest
         newest = known + (now - known) * weight.astype(np.float32)
         lengths = np.linalg.norm(known, axis=1) * np.linalg.norm(newest, axis=1)
         cosines = np.einsum("ij,ij->i", known, newest) / np.maximum(lengths, 1e-12)

@@ -88,8 +88,9 @@ class MatchSettings:
     """What one frame alone adds to the variance, over what no number of frames removes."""
     curve: Outline = ()
     """Points (cosine, nats) of a polygon, instead of `even` and `slope`."""
-    known: float = IdentifySettings().known
-    """Chance that a tracklet is of somebody known, before anything is known of it: less makes fewer wrong links."""
+    known: float | None = None
+    """Chance that a tracklet is of somebody known, before anything is known of it: less makes fewer wrong links. By
+    default what the embedder's makers measured beside its `even` and `slope`, or 0.5."""
     overlapping: Pairs = ()
     """Pairs of cameras that see common ground."""
     apart: Pairs = ()
@@ -108,7 +109,7 @@ class MatchSettings:
                 apart=frozenset(self.apart),
                 travel={(t.origin, t.target): Travel(t.median, t.spread) for t in travel},
             ),
-            known=self.known,
+            known=IdentifySettings().known if self.known is None else self.known,
             retention=3600 * self.retention_hours,
         )
 
@@ -181,8 +182,8 @@ class Settings:
         try:
             likeness = json.loads(told.read_text())
             known = match.known
-            if known == guess.known:
-                known = float(likeness.get("known", known))
+            if known is None and "known" in likeness:
+                known = float(likeness["known"])
             even, slope = float(likeness["even"]), float(likeness["slope"])
             return replace(match, even=even, slope=slope, known=known)
         except (OSError, ValueError, KeyError, TypeError) as error:

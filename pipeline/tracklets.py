@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines.streaming import StreamingReid
 from pipeline.continuity import Continuity, Known
+from pipeline.errors import SettingsError
 from pipeline.footing import WALK, Footing, take
 from pipeline.frames import FloatArray, Frame, IntArray, Path, TrackletUpdate, Tracks
 from pipeline.ground import FloorMap
@@ -65,6 +66,10 @@ class TrackletSettings:
     """Crops that are held against all before them…"""
     changed: float = 3.0
     """…and who speaks against one person by more nats than this ends the tracklet: it passed to somebody else."""
+
+    def __post_init__(self) -> None:
+        if self.newest < 1:
+            raise SettingsError(f"newest is a number of crops, 1 or more, not {self.newest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,8 @@ class Tracklets:
             rows = self._rows["key"] // _CAMERA_STRIDE == camera
             for name in ("since", "seen", "embedded", "told"):
                 self._rows[name][rows] -= back
+            slots = self._rows["slot"][rows]
+            self._continuity.shift(slots[slots >= 0], back)
         self._times[camera], self._heard[camera] = frame.time, self._elapsed
 
     def _unseen(self) -> NDArray[np.bool_]:

@@ -161,7 +161,7 @@ class Gallery:
 
     def write(self, updates: Iterable[TrackletUpdate]) -> IntArray:
         """Bring tracklets up to date, in any order; returns their rows. Embeddings are copied."""
-        arrived = sorted(updates, key=lambda u: (u.camera, u.local_id, u.time, u.frames_seen))
+        arrived = sorted(updates, key=_in_order)
         latest = list({(u.camera, u.local_id): u for u in arrived}.values())
         if not latest:
             return np.zeros(0, np.int64)
@@ -313,3 +313,9 @@ class Gallery:
 
     def _key(self, row: np.integer[Any]) -> tuple[int, int]:
         return int(self._room["camera"][row]), int(self._room["local_id"][row])
+
+
+def _in_order(update: TrackletUpdate) -> tuple[str, int, bool, float, int]:
+    """What takes something back comes after all that it takes back."""
+    u = update
+    return u.camera, u.local_id, u.takes_back, u.time, u.frames_seen

@@ -41,8 +41,10 @@ _MOST = {"boxes": 5_000_000, "looks": 200_000}
 _OF = "FROM tracklets WHERE run = ? AND camera = ? AND local_id = ?"
 _NUMBER = "(SELECT number FROM tracklets WHERE run = :run AND camera = :camera AND local_id = :{})"
 _OLD, _NEW = _NUMBER.format("old"), _NUMBER.format("new")
-_MOVE = f"UPDATE boxes SET tracklet = {_NEW} WHERE tracklet = {_OLD} AND time > :since"
-_DROP = f"DELETE FROM looks WHERE tracklet = {_OLD} AND time > :since"
+_LATE = """WHERE tracklet = {old} AND rowid > (
+    SELECT ifnull(max(rowid), 0) FROM {table} WHERE tracklet = {old} AND time <= :since)"""
+_MOVE = f"UPDATE boxes SET tracklet = {_NEW} {_LATE.format(table='boxes', old=_OLD)}"
+_DROP = f"DELETE FROM looks {_LATE.format(table='looks', old=_OLD)}"
 _NOTE = "INSERT OR IGNORE INTO tracklets (run, camera, local_id, noted) VALUES (?, ?, ?, ?)"
 _INSERT = {
     "boxes": f"INSERT INTO boxes SELECT number, ?, ?, ?, ?, ?, ?, ? {_OF}",
@@ -111,7 +113,8 @@ class Recorder:
 
     def passed(self, tracks: Sequence[Passed]) -> None:
         """Boxes of somebody else go with him; looks that he had a part in go."""
-        self._write()
+        if tracks:
+            self._write()
         for track in tracks:
             if track.camera in self._cameras:
                 old = (self._run, self._cameras[track.camera], track.local_id)

@@ -9,7 +9,7 @@ overlooked for a moment are filled in between, with confidence 0.
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TypeAlias
 
@@ -114,7 +114,7 @@ class _Camera:
         self._frames: dict[int, _Frame] = {}
         """The last ones, in their order."""
         self._tracklets: dict[int, _Tracklet] = {}
-        """Those in `_frames`, and those that are not over."""
+        """Those in `_frames`."""
         self._rows = self._unwritten = 0
         self._stale: float = math.inf
         """From this frame on the file is not as it should be."""
@@ -155,22 +155,23 @@ class _Camera:
 
     def part(self, local: int, since: float, goes_on_as: int) -> None:
         """From `since` on it was somebody else, who has no name yet."""
-        late = [
-            frame
-            for frame in self._frames.values()
-            if frame.time > since and (local in frame.rows or local in frame.filled)
-        ]
+        shown = [frame for frame in self._frames.values() if local in frame.rows]
+        late = [*takewhile(lambda frame: frame.time > since, reversed(shown))]
         if not late:
             return
-        for frame in late:
-            for rows in (frame.rows, frame.filled):
+        first = late[-1].number
+        last = max((frame.number for frame in shown if frame.number < first), default=-1)
+        for frame in self._frames.values():
+            if last < frame.number < first and local in frame.filled:
+                del frame.filled[local]  # it led from one person to the other
+                self._rows -= 1
+                self._stale = min(self._stale, frame.number)
+            for rows in (frame.rows, frame.filled) if frame.number >= first else ():
                 if local in rows:
                     rows[goes_on_as] = rows.pop(local)
-        first = late[0].number
         known = self._tracklets[local]
         self._tracklets[goes_on_as] = replace(known, first=first, identity=0, over=False)
-        own = [frame.number for frame in self._frames.values() if local in frame.rows]
-        known.last = max(own, default=first - 1)
+        known.last = last
         self._stale = min(self._stale, first)
 
     def end(self, local: int) -> None:
@@ -229,7 +230,7 @@ class _Camera:
         for local in frame.rows:
             known = self._tracklets[local]
             known.first = max(known.first, number + 1)
-            if known.over and known.last == number:
+            if known.last == number:  # should it be seen again, it is known anew
                 del self._tracklets[local]
 
     def _write(self) -> None:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from calibration.record import read_record
+from engines.engine import TensorSpec
+from engines.streaming import FrameAverages, StreamingReid
 from pipeline.continuity import Continuity
-from pipeline.frames import Detections, Frame, TrackletUpdate, Tracks
+from pipeline.frames import Detections, EventKind, Frame, IdentityEvent, TrackletUpdate, Tracks
 from pipeline.identify import Identifier, IdentifySettings
 from pipeline.identify.similarity import Mapping
 from pipeline.publish import TrackFiles
@@ -22,6 +24,20 @@ def looks(who, count, rng, steadiness=2.0):
     """Unit vectors (count, SIZE) of one person: with 2.0 two of them have a cosine of about 0.8."""
     vectors = steadiness * who + rng.standard_normal((count, SIZE)) / np.sqrt(SIZE)
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Given:
+    """An engine whose answers are known beforehand."""
+
+    max_batch = 1
+
+    def __init__(self, answers):
+        self._answers = iter(answers)
+        self.inputs = {"crops": TensorSpec("crops", (-1, 8, 4, 3), "uint8")}
+        self.outputs = {"embedding": TensorSpec("embedding", (-1, SIZE), "float32")}
+
+    def run(self, inputs):
+        return {"embedding": next(self._answers)[None]}
 
 
 def person(rng):
@@ -140,9 +156,11 @@ def test_tracks_bear_the_new_name_from_the_passing_on(tmp_path):
 
 def test_stays_in_the_report_end_and_begin_at_the_passing():
     journal = Journal()
+    journal.events([IdentityEvent(EventKind.FOUNDED, 3, "hall", 7, 1000.0, 1.0)])
     pass_on(journal)
-    stays = {key[1]: [(s.start, s.end) for s in value] for key, value in journal._stays.items()}
-    assert stays == {8: [(1005.5, 1012.0)]}, "nobody named 7, and it is over"
+    journal.events([IdentityEvent(EventKind.FOUNDED, 4, "hall", 8, 1012.0, 1.0)])
+    stays = {who: [(s.start, s.end) for s in some] for who, some in journal.by_identity().items()}
+    assert stays == {3: [(1000.0, 1005.5)], 4: [(1005.5, 1012.0)]}
 
 
 def test_the_record_for_calibration_parts_them_too(tmp_path):
@@ -159,3 +177,39 @@ def test_the_record_for_calibration_parts_them_too(tmp_path):
     of = record.tracklets["local_id"][record.boxes["tracklet"]]
     assert of[np.argsort(record.boxes["frame"])].tolist() == [7] * 5 + [8] * 7
     assert record.looks["frames"].tolist() == [1, 2, 4, 6], "what eight crops said is gone"
+
+
+def test_a_passing_within_a_gap_leaves_no_row_between_two_people(tmp_path):
+    """7 is overlooked in frames 6 and 7, which are filled in; it passed to another person in between."""
+    files = TrackFiles(tmp_path, reach=12)
+    for index in range(10):
+        files.sighting(sighting(index, {1: 1} if index in (5, 6) else {1: 1, 7: 3}))
+    files.passed([Passed("hall", 7, 1005.5, 8)])
+    files.ended([("hall", 7)])
+    for index in range(10, 20):  # the first frames settle…
+        files.sighting(sighting(index, {1: 1, 8: 4}))
+    files.events(
+        [IdentityEvent(EventKind.CORRECTED, 2, "hall", 1, 1019.0, 1.0, 1)]
+    )  # …and more is rewritten
+    files.close()
+    rows = [line.split(",")[:2] for line in (tmp_path / "hall.txt").read_text().splitlines()]
+    found = {who: [int(f) for f, i in rows if int(i) == who] for who in (3, 4)}
+    assert found == {3: [1, 2, 3, 4, 5], 4: list(range(8, 21))}
+    assert files._cameras["hall"]._tracklets == {}
+
+
+def test_a_long_stay_does_not_hide_a_change():
+    """Other people's networks too: the mean of their single looks forgets as a stream does."""
+    rng = np.random.default_rng(5)
+    anna, ben = person(rng), person(rng)
+    vectors = np.vstack([looks(anna, 600, rng), looks(ben, 6, rng)])
+    pool = StreamingReid(FrameAverages(Given(vectors)), 4)
+    continuity = Continuity(4, SIZE, Mapping(even=0.5), NEWEST, against=3.0)
+    slot = np.array([pool.open()])
+    changed = [
+        continuity.note(
+            slot, pool.step(slot, np.zeros((1, 8, 4, 3), np.uint8)), pool.frames_seen(slot), slot
+        )[0]
+        for _ in vectors
+    ]
+    assert 600 <= np.flatnonzero(changed)[0] <= 602
