@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.training_input", description=__doc__)
     parser.add_argument("--network", default="grl-edge")
     parser.add_argument("--pairs", type=int, default=STRONG.pairs)
-    parser.add_argument("--steps", type=int, default=5, help="of each kind (5)")
+    parser.add_argument("--steps", type=int, default=15, help="of each kind (15)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
