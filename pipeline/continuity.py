@@ -51,9 +51,8 @@ class Continuity:
             history[-1, slots] = value
         self._frames[:-1, slots[frames <= 1]] = 0  # it began anew
         changed = np.zeros(len(slots), np.bool_)
-        long = np.flatnonzero(
-            self._frames[0, slots] >= self._newest
-        )  # fewer may be poor themselves
+        # Fewer earlier crops than newest ones may be poor themselves.
+        long = np.flatnonzero(self._frames[0, slots] >= self._newest)
         if len(long):
             changed[long] = self._changed(slots[long])
         return changed
