@@ -35,8 +35,8 @@ LEAST_TOGETHER, LEAST_HANDOVERS, LEAST_SAME = 200, 60, 20
 WINDOW = 60.0
 """Seconds within which somebody who left is looked for in another camera."""
 WIDER, SURE = 1.8, 0.06
-"""How much wider "same" spreads than "different", 1.7 to 2.2 on rendered malls where labels told; and the standard
-deviation of its logarithm."""
+"""How much wider "same" spreads than "different" (1.5 to 2.2 on a rendered mall where labels told, by how many frames
+the tracklets had), and the standard deviation of its logarithm."""
 STRANGE = 0.005
 """Share of one person's pairs that look like two people: hidden behind somebody, or two people in one tracklet."""
 
@@ -140,7 +140,7 @@ def fit_best(best: Floats, count: IntArray, different: Floats) -> tuple[float, f
 
     Of best likenesses below the middle of what strangers would give, only that they are there is used: they are
     strangers mostly, and a misfit among so many would drown the few that matter. A strong prior keeps the spread near
-    what labels told of other sites: who looks less alike is hidden among strangers' best, and a free fit misses him.
+    what labels told of a rendered mall: who looks less alike hides among strangers' best, and a free fit misses him.
     """
     below = np.log(np.clip(np.cumsum(different) - different / 2, 1e-9, 1.0))
     middle = np.interp(np.log(0.5) / count, below, GRID)

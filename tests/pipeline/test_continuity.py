@@ -1,5 +1,7 @@
 """A track that passes from one person to another: noticed by what its crops say, and told to everybody."""
 
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -7,14 +9,17 @@ from calibration.record import read_record
 from engines.engine import TensorSpec
 from engines.streaming import FrameAverages, StreamingReid
 from pipeline.continuity import Continuity
+from pipeline.errors import SettingsError
 from pipeline.frames import Detections, EventKind, Frame, IdentityEvent, TrackletUpdate, Tracks
 from pipeline.identify import Identifier, IdentifySettings
+from pipeline.identify.gallery import Gallery
 from pipeline.identify.similarity import Mapping
 from pipeline.publish import TrackFiles
 from pipeline.publish.record import Recorder
 from pipeline.publish.report import Journal
 from pipeline.publish.sink import Passed, Sighting
 from pipeline.track import Tracker
+from pipeline.tracklets import TrackletSettings
 
 NEWEST, SIZE = 3, 64
 SLOT = np.array([2])
@@ -124,6 +129,21 @@ def test_who_is_taken_back_was_not_in_two_places():
     assert identifier.identity_of("hall", 5) == identifier.identity_of("hall", 1) == 1
 
 
+def test_what_is_taken_back_stays_so_in_whatever_order_it_is_told():
+    anna, mixed = np.eye(16, dtype=np.float32)[0], np.ones(16, np.float32)
+    people = Gallery(16)
+    late = TrackletUpdate("hall", 1, 8.0, mixed, 12, 1.0)
+    (row,) = people.write([TrackletUpdate("hall", 1, 4.0, anna, 8, 1.0, takes_back=True), late])
+    assert people.table["frames"][row] == 8
+    assert people.table["last"][row] == 4.0
+    np.testing.assert_array_equal(people.looks[row], anna)
+
+
+def test_a_number_of_crops_below_one_is_refused():
+    with pytest.raises(SettingsError, match="newest is a number of crops, 1 or more, not 0"):
+        TrackletSettings(newest=0)
+
+
 def sighting(index, people):
     """`people`: local id → identity; boxes are where the local id says."""
     boxes = np.array([[10 * n, 20, 10 * n + 30, 80] for n in people], np.float32)
@@ -213,3 +233,19 @@ def test_a_long_stay_does_not_hide_a_change():
         for _ in vectors
     ]
     assert 600 <= np.flatnonzero(changed)[0] <= 602
+
+
+def test_ticks_without_a_passing_write_nothing_to_the_record(tmp_path):
+    recorder = Recorder(tmp_path / "record.db", "a-network")
+    recorder.sighting(sighting(0, {7: 3}))
+    recorder.ended([])  # the first look is written at once, later ones every two seconds
+    for index in range(1, 3):
+        recorder.sighting(sighting(index / 10, {7: 3}))
+        recorder.passed([])
+        recorder.ended([])
+    with sqlite3.connect(tmp_path / "record.db") as db:
+        before = db.execute("SELECT count(*) FROM boxes").fetchone()
+    db.close()
+    recorder.close()
+    assert before == (1,)
+    assert len(read_record(tmp_path).boxes) == 2, "the other was kept back, for its spacing"

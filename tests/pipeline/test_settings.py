@@ -117,6 +117,9 @@ def test_what_an_embedder_brings_holds_where_the_site_says_nothing(tmp_path):
 
     assert likeness("") == (0.4, 9.0, 0.1)
     assert likeness("known = 0.3") == (0.4, 9.0, 0.3)
+    assert likeness("known = 0.5") == (0.4, 9.0, 0.5), (
+        "said, though it is what there would be anyway"
+    )
     assert likeness("even = 0.6") == (0.6, 25.0, 0.5), "a site's own figures are not mixed with it"
     with pytest.raises(IdentifyError, match="known is a chance between 0 and 1, not 2"):
         likeness("known = 2.0")
