@@ -217,9 +217,8 @@ def open_detector(
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     detector = Detector(open_network(path, most), spec)
-    detector(
-        [np.full((*size, 3), spec.fill, np.uint8)] * (most or 1)
-    )  # the first run takes longest
+    nothing = np.full((*size, 3), spec.fill, np.uint8)
+    detector([nothing] * (most or 1))  # the first run takes longest
     return lambda frames: detector([frame.shown for frame in frames])
 
 
@@ -239,10 +238,9 @@ def open_pool(settings: EmbedderSettings, open_network: OpenNetwork) -> Streamin
     engine = open_network(path, None)
     if kind not in (Kind.GRL_STREAM, Kind.FRAME_EMBEDDER):
         raise SettingsError(f"{path} is a {kind}, not an embedder of crops")
-    pool = StreamingReid(
-        engine if kind is Kind.GRL_STREAM else FrameAverages(engine), settings.slots
-    )
-    slot = pool.open()
+    stream = engine if kind is Kind.GRL_STREAM else FrameAverages(engine)
+    pool = StreamingReid(stream, settings.slots)
+    slot = pool.open()  # here too
     pool.step(np.array([slot]), np.full((1, *pool.crop_size, 3), 114, np.uint8))
     pool.close(slot)
     return pool

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from engines.streaming import REMEMBERED
 from trainer.errors import WeightsError
 from trainer.model import GRL, create_model, load_model, save_model
-from trainer.model.grl import SEGMENT
+from trainer.model.grl import REMEMBERED_SEGMENTS, SEGMENT
 from trainer.model.pooling import PoolingHead
 
 SIZE = (64, 32)  # small crops keep the long sequences affordable
@@ -330,3 +331,7 @@ def test_bad_weights_are_one_sentence(lively_edge, tmp_path, damage):
     with pytest.raises(WeightsError, match=expected) as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_frames_that_an_embedding_is_a_mean_of_are_known_where_torch_is_not():
+    assert REMEMBERED == SEGMENT * REMEMBERED_SEGMENTS
