@@ -1,15 +1,18 @@
 """The float graph and its eight-bit form: which layers can be quantised, and how.
 
-Symmetric int8 throughout, weights per output channel, zero points 0, biases in floating point: the one form
-that OpenVINO, ONNX Runtime and TensorRT all compute natively.
+Weights are symmetric int8 per output channel, zero points are 0, biases stay in floating point: all of OpenVINO, ONNX
+Runtime and TensorRT compute that natively. Values between layers are int8 for TensorRT, which knows nothing else. On
+CPUs, values that are never negative are unsigned: twice as fine, and what the instructions multiply without a detour.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, version_converter
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, numpy_helper, version_converter
 from onnxruntime.quantization import (
     CalibrationMethod,
     QDQQuantizer,
@@ -17,9 +20,12 @@ from onnxruntime.quantization import (
     TensorsData,
 )
 
+from calibration.int8.ranges import Range
+
 OPSET = 17
 PRODUCTS = ("Conv",)
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "HardSwish", "MaxPool")
+_POSITIVE = ("Relu", "Sigmoid", "HardSigmoid")
 
 
 def load_graph(path: Path) -> ModelProto:
@@ -64,26 +70,57 @@ def tensors(model: ModelProto, chosen: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def quantised(model: ModelProto, chosen: Sequence[str], limits: Mapping[str, float]) -> ModelProto:
-    """A copy with Q/DQ pairs around these layers; `limits` is the largest magnitude of each value."""
+def never_negative(model: ModelProto) -> frozenset[str]:
+    """Values that no picture can make negative."""
+    graph = _Graph(model)
+    found: set[str] = set()
+    for node in model.graph.node:
+        keeps = node.op_type == "MaxPool" and node.input[0] in found
+        if keeps or node.op_type in _POSITIVE or graph.is_cut_at_zero(node):
+            found.add(node.output[0])
+    return frozenset(found)
+
+
+def quantised(
+    model: ModelProto, chosen: Sequence[str], ranges: Mapping[str, Range], *, lean: bool = False
+) -> ModelProto:
+    """A copy with Q/DQ pairs around these layers.
+
+    `lean`: only before layers, where eight bits are needed, and not behind them as well. CPUs compute a product
+    together with its activation, and so round once instead of twice.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
     if not chosen:
         return copy
     wanted = set(chosen)
     kinds = sorted({node.op_type for node in copy.graph.node if node.name in wanted})
-    ranges = {name: (np.float32(-limit), np.float32(limit)) for name, limit in limits.items()}
+    spans = {
+        name: (np.float32(-found.limit if found.signed else 0), np.float32(found.limit))
+        for name, found in ranges.items()
+    }
+    unsigned = {
+        name: [{"quant_type": QuantType.QUInt8, "symmetric": False}]
+        for name, found in ranges.items()
+        if not found.signed
+    }
     quantiser = QDQQuantizer(
         copy,
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        tensors_range=TensorsData(CalibrationMethod.MinMax, spans),
         nodes_to_quantize=list(chosen),
         nodes_to_exclude=[],
         op_types_to_quantize=kinds,
-        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "TensorQuantOverrides": unsigned,
+            "OpTypesToExcludeOutputQuantization": kinds if lean else [],
+        },
     )
     quantiser.quantize_model()
     answer: ModelProto = quantiser.model.model
@@ -96,10 +133,9 @@ class _Graph:
     def __init__(self, model: ModelProto) -> None:
         nodes = model.graph.node
         self.maker = {name: node for node in nodes for name in node.output}
-        self.constants = {tensor.name for tensor in model.graph.initializer}
-        self.constants |= {
-            name for node in nodes if node.op_type == "Constant" for name in node.output
-        }
+        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._tensors |= {n.output[0]: n.attribute[0].t for n in nodes if n.op_type == "Constant"}
+        self.constants = self._tensors.keys()
         self._depends: set[str] = set()
         """Values that some product has a part in. Nodes are in an order in which they can be computed."""
         for node in nodes:
@@ -109,11 +145,18 @@ class _Graph:
     def is_product(self, node: NodeProto) -> bool:
         return node.op_type in PRODUCTS and node.input[1] in self.constants
 
+    def is_cut_at_zero(self, node: NodeProto) -> bool:
+        least = node.input[1] if node.op_type == "Clip" and len(node.input) > 1 else ""
+        return least in self.constants and bool((self._constant(least) >= 0).all())
+
     def after_a_product(self, node: NodeProto) -> bool:
         return node.input[0] in self._depends
 
     def is_residual(self, node: NodeProto) -> bool:
         return node.op_type == "Add" and all(self._is_branch(name) for name in node.input)
+
+    def _constant(self, name: str) -> NDArray[Any]:
+        return np.asarray(numpy_helper.to_array(self._tensors[name]))
 
     def _is_branch(self, name: str) -> bool:
         """Whether a value comes straight from a convolution, its activation, or another residual sum."""

@@ -31,6 +31,11 @@ STEPS = 9
 """Of each stream that ranges are measured on: past the end of a segment."""
 JUDGED_FRAMES = 64
 """Frames that a detector is compared with itself on."""
+FORMS = {
+    True: "symmetric int8 weights per channel, values int8, or uint8 where never negative",
+    False: "symmetric int8, weights per channel",
+}
+"""On CPUs and elsewhere."""
 _DRIFTING = 4
 _NAMED = 3
 
@@ -125,6 +130,8 @@ class _Work:
         if not self._layers:
             raise UsageError(f"{order.source} has no layer that could compute in eight bits")
         self._float = ONNXRuntimeEngine(self._model.SerializeToString(), max_batch=order.max_batch)
+        self._on_cpu = order.backend != "tensorrt"
+        self._ranges: dict[str, Range] = {}
 
     def run(self) -> Outcome:
         samples, held_back = self._samples()
@@ -137,22 +144,24 @@ class _Work:
             self._report("measuring ranges", done / total)
 
         names = graphs.tensors(self._model, self._layers)
-        found = ranges.measure(self._model, names, samples, advance=advance)
-        limits = ranges.limits(found)
+        unsigned = graphs.never_negative(self._model) if self._on_cpu else frozenset()
+        self._ranges = ranges.measure(
+            self._model, names, samples, unsigned=unsigned, advance=advance
+        )
         # The description that packages carry; what is not known before compiling is not needed to judge.
-        manifest = self._compile(self._layers, limits)
+        manifest = self._compile(self._layers)
         judge = self._judge(manifest, held_back)
         self._report(f"judging the network itself by {judge.measure}", None)
         before = judge(self._float)
         if not np.isfinite(before):
             raise UsageError(f"{self._order.source} gives no {judge.measure} on {judge.judged_on}")
-        costs = self._costs(manifest, limits, held_back) if self._order.sensitivity else ()
+        costs = self._costs(manifest, held_back) if self._order.sensitivity else ()
         kept: tuple[str, ...] = ()
         for turn in range(self._order.rounds + 1):
             if turn:
-                costs = costs or self._costs(manifest, limits, held_back)
+                costs = costs or self._costs(manifest, held_back)
                 kept = tuple(cost.layer for cost in costs[: 2**turn])
-                manifest = self._compile([x for x in self._layers if x not in kept], limits)
+                manifest = self._compile([x for x in self._layers if x not in kept])
             self._report(f"judging int8, {len(kept)} layers kept in floating point", None)
             engine = open_engine(self._request.output, check=False)
             after = judge(engine)
@@ -161,7 +170,7 @@ class _Work:
                 break
         good = before - after <= judge.allowed
         if not good and not self._order.force:
-            costs = costs or self._costs(manifest, limits, held_back)
+            costs = costs or self._costs(manifest, held_back)
             raise RefusedError(self._refusal(judge, before, after, costs))
         drift = {}
         if judges.is_stream(manifest.kind):
@@ -170,7 +179,7 @@ class _Work:
             drift = judges.drift(engine, self._float, streams)
         speed = self._speed(engine)
         quantisation = Quantisation(
-            method=f"onnxruntime.quantization {version('onnxruntime')}: symmetric int8, weights per channel",
+            method=f"onnxruntime.quantization {version('onnxruntime')}: {FORMS[self._on_cpu]}",
             data=samples.source,
             layers=len(self._layers) - len(kept),
             kept=kept,
@@ -188,7 +197,7 @@ class _Work:
             replace(manifest, quantisation=quantisation, command=self._order.command),
             self._order.output,
         )
-        return Outcome(written, found, costs, speed)
+        return Outcome(written, self._ranges, costs, speed)
 
     def _samples(self) -> tuple[Samples, Samples]:
         """To measure on, and others to judge on."""
@@ -223,11 +232,14 @@ class _Work:
         judge: judges.Judge = labelled.LabelledStream(labels, self._order.judged_frames)
         return judge
 
-    def _compile(self, layers: Sequence[str], limits: dict[str, float]) -> Manifest:
+    def _quantised(self, layers: Sequence[str]) -> onnx.ModelProto:
+        return graphs.quantised(self._model, layers, self._ranges, lean=self._on_cpu)
+
+    def _compile(self, layers: Sequence[str]) -> Manifest:
         self._report("quantising", None)
         path = self._scratch / "int8.onnx"
         try:
-            onnx.save(graphs.quantised(self._model, layers, limits), path)
+            onnx.save(self._quantised(layers), path)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
         package(
@@ -235,9 +247,7 @@ class _Work:
         )
         return read_manifest(self._request.output)
 
-    def _costs(
-        self, manifest: Manifest, limits: dict[str, float], samples: Samples
-    ) -> tuple[Cost, ...]:
+    def _costs(self, manifest: Manifest, samples: Samples) -> tuple[Cost, ...]:
         done = 0
 
         def advance() -> None:
@@ -246,7 +256,7 @@ class _Work:
             self._report("measuring what each layer costs", done / len(self._layers))
 
         unlike = sensitivity.unlikeness(manifest, self._float, samples)
-        return sensitivity.measure(self._model, self._layers, limits, unlike, advance)
+        return sensitivity.measure(self._quantised, self._layers, unlike, advance)
 
     def _refusal(
         self, judge: judges.Judge, before: float, after: float, costs: Sequence[Cost]

@@ -4,7 +4,7 @@ A stream is run from its first crop past the end of a segment with its own state
 to is in the ranges.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from onnx import ModelProto, TensorProto, helper
 from calibration.int8.samples import Samples, answers
 from engines.onnxruntime import ONNXRuntimeEngine
 
-LEVELS = 127
+SIGNED, UNSIGNED = 127, 255
+"""Steps from zero to the limit."""
 _KEPT = 8000
 """Values kept of each tensor and step: enough to see where the bulk of them lies."""
 _CANDIDATES = np.linspace(0.15, 1.0, 35)
@@ -28,6 +29,8 @@ class Range:
     """The largest that was seen."""
     limit: float
     """What is represented: above, values are cut. Chosen for the least square error of rounding and cutting."""
+    signed: bool = True
+    """Whether values below zero are represented as well."""
 
 
 def measure(
@@ -35,11 +38,12 @@ def measure(
     names: Sequence[str],
     samples: Samples,
     *,
+    unsigned: Collection[str] = (),
     batch: int = 4,
     seed: int = 0,
     advance: Callable[[int], None] = lambda pictures: None,
 ) -> dict[str, Range]:
-    """Ranges of the named tensors over all samples."""
+    """Ranges of the named tensors over all samples; those in `unsigned` are never negative."""
     engine = ONNXRuntimeEngine(_showing(model, names).SerializeToString())
     rng = np.random.default_rng(seed)
     kept: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
@@ -50,26 +54,26 @@ def measure(
             peaks[name] = max(peaks[name], float(values.max(initial=0.0)))
             kept[name].append(values[rng.integers(0, values.size, min(values.size, _KEPT))])
     return {
-        name: Range(peaks[name], best_limit(np.concatenate(kept[name]), peaks[name]))
-        for name in names
+        name: _range(np.concatenate(kept[name]), peaks[name], name in unsigned) for name in names
     }
 
 
-def best_limit(values: NDArray[np.float32], peak: float) -> float:
-    """The limit for which magnitudes, rounded to 127 steps of it and cut at it, are least wrong."""
+def best_limit(values: NDArray[np.float32], peak: float, levels: int = SIGNED) -> float:
+    """The limit for which magnitudes, rounded to so many steps of it and cut at it, are least wrong."""
     if peak == 0.0:
         return 1.0  # never seen to be anything but zero: any scale represents that
-    errors = [_error(values, peak * share) for share in _CANDIDATES]
+    errors = [_error(values, peak * share, levels) for share in _CANDIDATES]
     return float(peak * _CANDIDATES[int(np.argmin(errors))])
 
 
-def limits(ranges: Mapping[str, Range]) -> dict[str, float]:
-    return {name: found.limit for name, found in ranges.items()}
+def _range(values: NDArray[np.float32], peak: float, unsigned: bool) -> Range:
+    levels = UNSIGNED if unsigned else SIGNED
+    return Range(peak, best_limit(values, peak, levels), signed=not unsigned)
 
 
-def _error(values: NDArray[np.float32], limit: float) -> float:
-    step = limit / LEVELS
-    rounded = np.minimum(np.rint(values / step), LEVELS) * step
+def _error(values: NDArray[np.float32], limit: float, levels: int) -> float:
+    step = limit / levels
+    rounded = np.minimum(np.rint(values / step), levels) * step
     return float(np.square(rounded - values).mean())
 
 

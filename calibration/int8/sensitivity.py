@@ -1,13 +1,12 @@
 """What each layer alone costs when only it computes in eight bits: which to keep in floating point, if any."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from onnx import ModelProto
 
-from calibration.int8.graph import quantised
 from calibration.int8.judges import SURE, detections
 from calibration.int8.likeness import cosines, detection_likeness
 from calibration.int8.samples import Samples, steps_of
@@ -30,16 +29,15 @@ class Cost:
 
 
 def measure(
-    model: ModelProto,
+    quantise: Callable[[Sequence[str]], ModelProto],
     layers: Sequence[str],
-    limits: Mapping[str, float],
     unlike: Unlike,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[Cost, ...]:
-    """The costliest first."""
+    """The costliest first. `quantise` makes the graph in which only some layers compute in eight bits."""
     costs = []
     for layer in layers:
-        graph = quantised(model, [layer], limits)
+        graph = quantise([layer])
         cost = unlike(ONNXRuntimeEngine(graph.SerializeToString()))
         costs.append(Cost(layer, cost))
         advance()

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from calibration.errors import TooLittleError
 from calibration.int8 import graph, ranges
@@ -17,16 +17,31 @@ from pipeline.frames import Detections
 
 @pytest.fixture(scope="module")
 def stream(stream_onnx, crops):
-    """Model, samples, measured ranges, and the whole graph in int8."""
+    """Model, samples, measured ranges, and the whole graph in the int8 that TensorRT knows."""
     model = graph.load_graph(stream_onnx)
     samples = crop_samples(crops, (32, 16), 16, 9)
     names = graph.layers(model)
     found = ranges.measure(model, graph.tensors(model, names), samples)
-    return model, samples, found, graph.quantised(model, names, ranges.limits(found))
+    return model, samples, found, graph.quantised(model, names, found)
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def quantisers(model: onnx.ModelProto) -> set[tuple[str, str]]:
+    """Which values are rounded, and to what; zero points are 0."""
+    known = constants(model)
+    found = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert not any(known[node.input[2]].any() for node in found)
+    return {(node.input[0], known[node.input[2]].dtype.name) for node in found}
+
+
+def scales(model: onnx.ModelProto) -> dict[str, float]:
+    """What one step of each rounded value is worth."""
+    known = constants(model)
+    found = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return {node.input[0]: float(known[node.input[1]]) for node in found}
 
 
 def with_keep(model: onnx.ModelProto, share: float) -> onnx.ModelProto:
@@ -67,6 +82,41 @@ def test_every_scale_is_symmetric_int8_and_weights_have_one_per_channel(stream):
     first = next(n for n in model.graph.node if n.name == "first")
     assert first.input[0] == "picture"
     assert known[first.input[1]].dtype == np.float32
+
+
+def test_on_cpus_what_is_never_negative_is_unsigned_and_rounded_only_before_layers(stream):
+    """The memory that is added may be negative, what was rectified is not. TensorRT knows nothing unsigned."""
+    model, samples, _, for_tensorrt = stream
+    names = graph.layers(model)
+    assert graph.never_negative(model) == {"a", "features", "seen"}
+    found = ranges.measure(
+        model, graph.tensors(model, names), samples, unsigned=graph.never_negative(model)
+    )
+    on_cpus = graph.quantised(model, names, found, lean=True)
+    assert quantisers(on_cpus) == {("a", "uint8"), ("total", "int8")}
+    assert {kind for _, kind in quantisers(for_tensorrt)} == {"int8"}
+    assert {name for name, _ in quantisers(for_tensorrt)} > {"a", "total", "second.out"}
+    # Unsigned, the same range has twice as many steps.
+    step = {form: scales(made)["a"] for form, made in (("cpu", on_cpus), ("trt", for_tensorrt))}
+    assert step["cpu"] == pytest.approx(found["a"].limit / 255, rel=1e-5)
+    assert step["cpu"] < 0.6 * step["trt"]
+    few = samples.first(3, 8)
+    engines = [ONNXRuntimeEngine(m.SerializeToString()) for m in (model, on_cpus)]
+    assert cosines(*(steps_of(engine, few, "embedding") for engine in engines)).min() > 0.999
+
+
+def test_a_cut_at_zero_is_never_negative_and_one_below_it_may_be():
+    limits = {"zero": 0.0, "less": -1.0, "six": 6.0}
+    nodes = [
+        helper.make_node("Clip", ["x", "zero", "six"], ["relu6"]),
+        helper.make_node("Clip", ["x", "less", "six"], ["hardtanh"]),
+        helper.make_node("Clip", ["x", "", "six"], ["only_above"]),
+        helper.make_node("MaxPool", ["relu6"], ["pooled"], kernel_shape=[2, 2]),
+        helper.make_node("MaxPool", ["x"], ["pooled_too"], kernel_shape=[2, 2]),
+    ]
+    tensors = [numpy_helper.from_array(np.float32(v), name) for name, v in limits.items()]
+    model = helper.make_model(helper.make_graph(nodes, "cuts", [], [], tensors))
+    assert graph.never_negative(model) == {"relu6", "pooled"}
 
 
 def test_weights_are_rounded_to_a_hundred_and_twenty_seventh_of_their_channel(stream):
