@@ -27,10 +27,10 @@ from benchmarks.machine import this_machine
 from calibration.__main__ import main as calibrate
 from calibration.errors import CalibrationError
 from calibration.labelled import true_people
-from calibration.likeness import learn
-from calibration.looks import cosines, looks_of, strangers
+from calibration.looks import cosines, looks_of
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
+from calibration.strangers import surely, told_by
 from pipeline.errors import PipelineError
 from pipeline.evaluation import Evaluation, evaluate_run
 from pipeline.frames import Detections, Frame
@@ -52,8 +52,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "as installed": (),
     "likeness": ("likeness",),
     "likeness, from labels": ("labelled",),
-    "travel": ("likeness", "travel"),
+    "likeness, travel": ("likeness", "travel"),
     "floor": ("floor",),
+    "floor, travel": ("floor", "travel"),
     "floor, likeness": ("floor", "likeness"),
     "floor, likeness from labels": ("floor", "labelled"),
     "floor, likeness, travel": ("floor", "likeness", "travel"),
@@ -213,7 +214,7 @@ def _calibrated(
 
 def _ways(files: Mapping[str, Path | None], day: Path) -> list[dict[str, object]]:
     """The ways that were learned, beside the true ones of that day."""
-    site = files["travel"]
+    site = files["likeness, travel"]
     assert site is not None
     truth = json.loads((day / "site.json").read_text())["travel_times"]
     return [
@@ -239,7 +240,7 @@ def _calibrate(*words: str) -> None:
 def _limits(recorded: Path) -> list[Threshold]:
     """Cosines for the wanted rates, learned without labels."""
     looks = looks_of(read_record(recorded))
-    found = thresholds(looks, learn(looks).moved, RATES)
+    found = thresholds(looks, surely(looks), RATES)
     return [limit for limit in found if limit.frames is None]
 
 
@@ -247,8 +248,8 @@ def _realised(output: Path, day: Path, limits: Sequence[Threshold]) -> dict[str,
     """Share of strangers in two cameras who are more alike than each limit."""
     record = read_record(output)
     looks = looks_of(record)
-    who = true_people(record, day)[looks.tracklet]
-    cosine = cosines(looks.embeddings, *strangers(looks, who))
+    apart = told_by(looks, true_people(record, day)[looks.tracklet])
+    cosine = cosines(looks.embeddings, apart.one, apart.other)
     return {f"{limit.rate:g}": float((cosine > limit.cosine).mean()) for limit in limits}
 
 

@@ -2,10 +2,8 @@
 
 Without labels, three facts are used, all on Fisher's z of the cosine:
 
-- Two people whom one camera sees at once are surely different. They give the shape of "different", its rare high
-  end above all, which decides about false matches. They share a light and a view, so they are a little more alike
-  than two people in two cameras: the whole distribution is moved so that its median is that of pairs across
-  cameras, nearly all of which are different as well. Only moved, not narrowed: measured, lookalikes stay lookalikes.
+- Who is in view at one time in two places is surely two people (`strangers.surely`). They give the shape of
+  "different", its rare high end above all, which decides about false matches.
 - Who leaves one camera and soon comes into another is, with some unknown chance q, the best of m candidates there.
   So the best likeness is distributed as the greatest of m different ones, or as the greatest of m−1 of them and one
   of the same person. With the former known, the chance q and a normal distribution of "same" are fitted to all the
@@ -24,6 +22,7 @@ from scipy.special import expit, log_ndtr
 
 from calibration.errors import RefusedError, TooLittleError
 from calibration.looks import Looks, cosines, fisher
+from calibration.strangers import LEAST, surely
 from pipeline.frames import IntArray
 
 Floats = NDArray[np.float64]
@@ -31,7 +30,7 @@ Floats = NDArray[np.float64]
 GRID = np.linspace(-2.0, 4.2, 1241)
 """Fisher's z at which densities are kept."""
 STEP = float(GRID[1] - GRID[0])
-LEAST_TOGETHER, LEAST_HANDOVERS, LEAST_SAME = 200, 60, 20
+LEAST_HANDOVERS, LEAST_SAME = 60, 20
 WINDOW = 60.0
 """Seconds within which somebody who left is looked for in another camera."""
 WIDER, SURE = 1.8, 0.06
@@ -53,8 +52,6 @@ class Likeness:
     """People looked for in another camera, or pairs of one person where labels told."""
     share: float
     """Of those looked for, how many were there; 1 where labels told."""
-    moved: float
-    """By how much pairs seen together are more alike than pairs across cameras, in Fisher's z."""
 
     def ratio(self) -> Floats:
         """Nats in favour of one person at each point of GRID: never falling, and bounded by the data."""
@@ -71,19 +68,8 @@ class Likeness:
 
 def learn(looks: Looks) -> Likeness:
     """Without labels, from who was seen when."""
-    one, other = looks.together
-    if len(one) < LEAST_TOGETHER:
-        raise TooLittleError(
-            "pairs of people seen together", len(one), LEAST_TOGETHER, "record for longer"
-        )
-    together = fisher(cosines(looks.embeddings, one, other))
-    everywhere = fisher(_across(looks))
-    if not len(everywhere):
-        raise TooLittleError(
-            "cameras with people in them", 1, 2, "one camera alone needs no matching"
-        )
-    moved = float(np.median(together) - np.median(everywhere))
-    different = density(together - moved)
+    apart = surely(looks)
+    different = density(fisher(cosines(looks.embeddings, apart.one, apart.other)) - apart.moved)
     best, count = best_matches(looks)
     if len(best) < LEAST_HANDOVERS:
         raise TooLittleError(
@@ -99,7 +85,7 @@ def learn(looks: Looks) -> Likeness:
             f"people are no more alike than strangers to this network here (z {mean:.2f} ± {spread:.2f}): "
             "no mapping was written; use another network"
         )
-    return Likeness(same, different, len(one), len(best), share, moved)
+    return Likeness(same, different, len(apart), len(best), share)
 
 
 def learn_labelled(looks: Looks, who: IntArray) -> Likeness:
@@ -110,13 +96,11 @@ def learn_labelled(looks: Looks, who: IntArray) -> Likeness:
     z, same = fisher(cosines(looks.embeddings, one, other)), who[one] == who[other]
     for what, there, needed in (
         ("pairs of one person in two cameras", int(same.sum()), LEAST_SAME),
-        ("pairs of two people in two cameras", int((~same).sum()), LEAST_TOGETHER),
+        ("pairs of two people in two cameras", int((~same).sum()), LEAST),
     ):
         if there < needed:
             raise TooLittleError(what, there, needed, "label more people")
-    return Likeness(
-        density(z[same]), density(z[~same]), int((~same).sum()), int(same.sum()), 1.0, 0.0
-    )
+    return Likeness(density(z[same]), density(z[~same]), int((~same).sum()), int(same.sum()), 1.0)
 
 
 def best_matches(looks: Looks, window: float = WINDOW) -> tuple[Floats, IntArray]:
@@ -183,12 +167,6 @@ def normal(mean: float, spread: float) -> Floats:
     values = np.exp(-0.5 * ((GRID - mean) / spread) ** 2)
     summed: Floats = values / values.sum()
     return summed
-
-
-def _across(looks: Looks) -> NDArray[np.float32]:
-    one, other = np.triu_indices(len(looks), 1)
-    across = looks.camera[one] != looks.camera[other]
-    return cosines(looks.embeddings, one[across], other[across])
 
 
 def _rising(values: Floats, weights: Floats) -> Floats:

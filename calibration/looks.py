@@ -109,14 +109,6 @@ def _covered(some: FloatArray, others: FloatArray) -> FloatArray:
     return covered
 
 
-def strangers(looks: Looks, who: IntArray) -> tuple[IntArray, IntArray]:
-    """Pairs of two people, in two cameras; `who` (N,) each tracklet is, -1 where nobody knows."""
-    one, other = np.triu_indices(len(looks), 1)
-    apart = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
-    apart &= looks.camera[one] != looks.camera[other]
-    return one[apart], other[apart]
-
-
 def cosines(vectors: FloatArray, one: IntArray, other: IntArray) -> FloatArray:
     """(P,) of pairs of unit vectors."""
     parts: Sequence[FloatArray] = [

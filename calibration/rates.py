@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.looks import COUNTS, Looks, cosines, fisher
+from calibration.strangers import Strangers
 from pipeline.frames import FloatArray, IntArray
 
 Floats = NDArray[np.float64]
@@ -28,24 +29,16 @@ class Threshold:
 
 
 def thresholds(
-    looks: Looks,
-    moved: float,
-    rates: tuple[float, ...],
-    pairs: tuple[IntArray, IntArray] | None = None,
-    seed: int = 0,
+    looks: Looks, strangers: Strangers, rates: tuple[float, ...], seed: int = 0
 ) -> list[Threshold]:
-    """For each wanted rate and count of frames for which there are pairs enough: one expected beyond, or more.
-
-    `pairs` of strangers: those seen together, if None. `moved`: how much more alike these are than strangers in two
-    cameras, in Fisher's z.
-    """
-    one, other = looks.together if pairs is None else pairs
+    """For each wanted rate and count of frames for which there are pairs enough: one expected beyond, or more."""
+    one, other = strangers.one, strangers.other
     found = []
     for frames in (*COUNTS, None):
         place, vectors = _after(looks, frames)
         kept = (place[one] >= 0) & (place[other] >= 0)
         a, b = one[kept], other[kept]
-        z = fisher(cosines(vectors, place[a], place[b])) - moved
+        z = fisher(cosines(vectors, place[a], place[b])) - strangers.moved
         for rate in rates:
             if len(z) * rate >= 1:
                 found.append(_threshold(z, a, b, frames, rate, seed))

@@ -16,11 +16,12 @@ from calibration.errors import RefusedError, UsageError
 from calibration.labelled import true_people
 from calibration.labelled_crops import AT_ONCE, labelled_crops
 from calibration.likeness import GRID, STEP, Likeness, learn, learn_labelled
-from calibration.looks import Looks, cosines, fisher, looks_of, strangers
+from calibration.looks import Looks, cosines, fisher, looks_of
 from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
 from calibration.site_file import Section, provenance, write_result
+from calibration.strangers import surely, told_by
 from pipeline.frames import IntArray
 from pipeline.run import network_of, open_fastest, open_pool
 from pipeline.settings import EmbedderSettings, load_settings
@@ -33,9 +34,10 @@ EXAMPLES = """examples:
   python -m calibration threshold runs/today --truth runs/site --site site.toml --page threshold.html
   python -m calibration threshold people --embedder models/grl-edge --site site.toml
 
-Without --truth nothing is labelled: people seen together are different, and hand-overs between cameras are found
-among the best matches in time. The recording is of one network: record again after changing it. With --embedder,
-`people` holds crops that somebody sorted, as <person>/<person>C<camera>T<tracklet>F<frame>.jpg (the MARS layout).
+Without --truth nothing is labelled: people in two places at one time are different, and hand-overs between cameras
+are found among the best matches in time. The recording is of one network: record again after changing it. With
+--embedder, `people` holds crops that somebody sorted, as <person>/<person>C<camera>T<tracklet>F<frame>.jpg (the MARS
+layout).
 """
 
 
@@ -100,10 +102,8 @@ def run(options: argparse.Namespace) -> int:
     rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
     with console.status("learning"):
         likeness = learn(looks) if who is None else learn_labelled(looks, who)
-        if who is not None and seen.sorted:
-            found = thresholds(looks, 0.0, rates, strangers(looks, who))
-        else:
-            found = thresholds(looks, likeness.moved if who is None else learn(looks).moved, rates)
+        apart = told_by(looks, who) if who is not None and seen.sorted else surely(looks)
+        found = thresholds(looks, apart, rates)
     outcome = _outcome(options, seen, likeness, found)
     _write_page(Path(outcome.page), seen, likeness, outcome)
     if options.site:
@@ -175,7 +175,8 @@ def _bends(nats: NDArray[np.float64]) -> list[tuple[float, float]]:
 
 
 def _realised(looks: Looks, who: IntArray, found: list[Threshold]) -> dict[str, float]:
-    cosine = cosines(looks.embeddings, *strangers(looks, who))
+    apart = told_by(looks, who)
+    cosine = cosines(looks.embeddings, apart.one, apart.other)
     return {f"{t.rate:g}": float((cosine > t.cosine).mean()) for t in found if t.frames is None}
 
 
@@ -227,7 +228,7 @@ def _write_page(path: Path, seen: _Seen, likeness: Likeness, outcome: Outcome) -
     how = (
         "Learned from labels."
         if outcome.labelled
-        else f"Learned without labels: {likeness.pairs} pairs of people seen together, "
+        else f"Learned without labels: {likeness.pairs} pairs of people in two places at one time, "
         f"{likeness.handovers} searches for people who left one camera, of whom "
         f"{100 * likeness.share:.0f} % seem to have come into the other."
     )

@@ -9,9 +9,12 @@ TRUE_WAYS = {(0, 1): (12.0, 0.2), (1, 0): (12.0, 0.2), (1, 2): (25.0, 0.2), (2, 
 
 
 def crowd(
-    people: int, seed: int, noise: float = 0.06, hours: float = 1.0
+    people: int, seed: int, noise: float = 0.06, hours: float = 1.0, doubled: bool = False
 ) -> tuple[Looks, np.ndarray]:
-    """People who walk 0-1-2 or back, each stay 10 s; ways as in TRUE_WAYS. Answers looks and who each is."""
+    """People who walk 0-1-2 or back, each stay 10 s; ways as in TRUE_WAYS. Answers looks and who each is.
+
+    `doubled`: a camera 3 sees the ground that 0 sees.
+    """
     rng = np.random.default_rng(seed)
     faces = unit(rng.normal(0, 1, (people, SIZE)) + 0.7)
     camera, first, who = [], [], []
@@ -25,6 +28,10 @@ def crowd(
             camera.append(here)
             first.append(at)
             who.append(person)
+            if doubled and here == 0:
+                camera.append(3)
+                first.append(at)
+                who.append(person)
     first, who = np.array(first), np.array(who)
     seen = unit(faces[who] + rng.normal(0, noise, (len(who), SIZE)))
     count = len(who)

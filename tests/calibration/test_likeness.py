@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,14 +13,29 @@ from scipy.stats import norm
 from calibration.__main__ import main
 from calibration.errors import RefusedError, TooLittleError
 from calibration.likeness import GRID, density, fit_best, learn, learn_labelled, normal
-from calibration.looks import cosines, fisher
+from calibration.looks import Looks, cosines, fisher
 from calibration.rates import thresholds
+from calibration.strangers import surely
 from pipeline.settings import EmbedderSettings
 
 spec = importlib.util.spec_from_file_location("crowd", Path(__file__).with_name("crowd.py"))
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 crowd = module.crowd
+
+
+def only(looks: Looks, kept: np.ndarray) -> Looks:
+    """Those tracklets alone."""
+    place = np.where(kept, np.cumsum(kept) - 1, -1)
+    pairs = place[np.array(looks.together)]
+    some = {name: getattr(looks, name)[kept] for name in ("camera", "first", "last", "frames")}
+    return replace(
+        looks,
+        tracklet=np.arange(kept.sum()),
+        embeddings=looks.embeddings[kept],
+        together=tuple(pairs[:, (pairs >= 0).all(axis=0)]),
+        **some,
+    )
 
 
 def test_the_share_and_the_law_of_hand_overs_are_recovered():
@@ -41,11 +57,31 @@ def test_the_realised_rate_of_false_matches_is_near_the_wanted_one():
     one, other = np.triu_indices(len(others), 1)
     strangers = (who[one] != who[other]) & (others.camera[one] != others.camera[other])
     cosine = cosines(others.embeddings, one[strangers], other[strangers])
-    found = [t for t in thresholds(looks, learn(looks).moved, (1e-2, 1e-3)) if t.frames is None]
+    found = [t for t in thresholds(looks, surely(looks), (1e-2, 1e-3)) if t.frames is None]
     assert [t.rate for t in found] == [1e-2, 1e-3]
     for t in found:
         assert t.rate / 2 <= (cosine > t.cosine).mean() <= 2 * t.rate
         assert t.low <= t.cosine <= t.high
+
+
+def test_strangers_are_taken_from_cameras_that_share_no_ground():
+    """Cameras 0 and 3 see the same people at the same time; of the others, nobody is in two at once."""
+    looks, who = crowd(300, seed=10, hours=0.25, doubled=True)
+    found = surely(looks)
+    assert len(found) > 2000
+    assert found.moved == 0.0
+    assert (who[found.one] != who[found.other]).all()
+    pairs = {frozenset(pair) for pair in looks.camera[np.c_[found.one, found.other]].tolist()}
+    assert pairs == {frozenset(p) for p in ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3))}
+
+
+def test_where_all_cameras_share_ground_people_side_by_side_are_strangers():
+    looks, _ = crowd(300, seed=10, hours=0.25, doubled=True)
+    found = surely(only(looks, np.isin(looks.camera, (0, 3))))
+    assert 0 < len(found) < len(looks.together[0])
+    assert found.moved == pytest.approx(0.0, abs=0.05)  # here they are not more alike
+    camera = looks.camera[np.isin(looks.camera, (0, 3))]
+    assert (camera[found.one] == camera[found.other]).all()
 
 
 def test_without_labels_the_mapping_is_much_as_with_them():
