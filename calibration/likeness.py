@@ -69,7 +69,7 @@ class Likeness:
 def learn(looks: Looks) -> Likeness:
     """Without labels, from who was seen when."""
     apart = surely(looks)
-    different = density(fisher(cosines(looks.embeddings, apart.one, apart.other)) - apart.moved)
+    different = density(apart.alike(looks))
     best, count = best_matches(looks)
     if len(best) < LEAST_HANDOVERS:
         raise TooLittleError(

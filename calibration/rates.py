@@ -38,7 +38,7 @@ def thresholds(
         place, vectors = _after(looks, frames)
         kept = (place[one] >= 0) & (place[other] >= 0)
         a, b = one[kept], other[kept]
-        z = fisher(cosines(vectors, place[a], place[b])) - strangers.moved
+        z = fisher(cosines(vectors, place[a], place[b])) - strangers.moved[kept]
         for rate in rates:
             if len(z) * rate >= 1:
                 found.append(_threshold(z, a, b, frames, rate, seed))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 from calibration.errors import TooLittleError
 from calibration.looks import Looks, cosines, fisher
 from pipeline.frames import IntArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Pairs: TypeAlias = NDArray[np.int64]
+"""(P, 2)"""
 
 LEAST = 200
 """Pairs that are needed."""
@@ -27,11 +32,15 @@ class Strangers:
 
     one: IntArray
     other: IntArray
-    moved: float = 0.0
-    """By how much they are more alike than strangers in two cameras, in Fisher's z."""
+    moved: Floats
+    """(P,) by how much they are more alike than strangers in two cameras, in Fisher's z."""
 
     def __len__(self) -> int:
         return len(self.one)
+
+    def alike(self, looks: Looks) -> Floats:
+        """(P,) Fisher's z, as in two cameras."""
+        return fisher(cosines(looks.embeddings, self.one, self.other)) - self.moved
 
 
 def told_by(looks: Looks, who: IntArray) -> Strangers:
@@ -39,51 +48,51 @@ def told_by(looks: Looks, who: IntArray) -> Strangers:
     one, other = np.triu_indices(len(looks), 1)
     apart = (who[one] != who[other]) & (who[one] >= 0) & (who[other] >= 0)
     apart &= looks.camera[one] != looks.camera[other]
-    return Strangers(one[apart], other[apart])
+    return Strangers(one[apart], other[apart], np.zeros(apart.sum()))
 
 
 def surely(looks: Looks) -> Strangers:
-    """Without labels. Best are people in view at one time in two cameras that see no common ground: light and view
-    differ between them as they do for one person who goes from one to the other.
+    """Without labels: people in view at one time in two cameras that see no common ground, and people whom one camera
+    shows side by side.
 
-    Which cameras those are, likeness tells: where there is common ground, some of those in view at one time are one
-    person. Where no two cameras are surely without, people whom one camera shows side by side have to do. They are
-    more alike, so the whole distribution is moved so that its median is that of pairs across cameras, nearly all of
-    which are different as well. Only moved, not narrowed: lookalikes stay lookalikes.
+    Light and view differ between two cameras as they do for one person who goes from one to the other. Which cameras
+    see no common ground, likeness tells: where there is some, some of those in view at one time are one person. People
+    side by side are more alike for it, so all of them are moved so that their median is that of pairs across cameras,
+    nearly all of which are different as well. Only moved, not narrowed: lookalikes stay lookalikes.
     """
     one, other = looks.together
     if len(one) < LEAST:
         raise TooLittleError("pairs of people seen together", len(one), LEAST, "record for longer")
-    beside = fisher(cosines(looks.embeddings, one, other))
-    apart = _apart(looks, float(np.quantile(beside, 1 - _RARE)))
-    if len(apart) >= LEAST:
-        return apart
     everywhere = _across(looks)
     if not len(everywhere):
         raise TooLittleError(
             "cameras with people in them", 1, 2, "one camera alone needs no matching"
         )
+    beside = fisher(cosines(looks.embeddings, one, other))
     across = fisher(cosines(looks.embeddings, *everywhere.T))
-    return Strangers(one, other, float(np.median(beside) - np.median(across)))
+    moved = np.median(beside) - np.median(across)
+    apart = _apart(looks, everywhere, across, float(np.quantile(beside, 1 - _RARE)))
+    return Strangers(
+        np.concatenate([apart[:, 0], one]),
+        np.concatenate([apart[:, 1], other]),
+        np.repeat([0.0, moved], [len(apart), len(one)]),
+    )
 
 
-def _apart(looks: Looks, alike: float) -> Strangers:
+def _apart(looks: Looks, pairs: Pairs, z: Floats, alike: float) -> Pairs:
     """In view at one time in cameras of which few such pairs are more `alike` than that."""
-    one, other = _across(looks).T
-    shared = np.minimum(looks.last[one], looks.last[other])
-    shared -= np.maximum(looks.first[one], looks.first[other])
-    one, other = one[shared > _OVERLAP], other[shared > _OVERLAP]
-    z = fisher(cosines(looks.embeddings, one, other))
-    kept = np.zeros(len(one), np.bool_)
-    for pair in combinations(np.unique(looks.camera).tolist(), 2):
-        here = np.isin(looks.camera[one], pair) & np.isin(looks.camera[other], pair)
+    shared = looks.last[pairs].min(axis=1) - looks.first[pairs].max(axis=1)
+    pairs, z = pairs[shared > _OVERLAP], z[shared > _OVERLAP]
+    kept = np.zeros(len(pairs), np.bool_)
+    for cameras in combinations(np.unique(looks.camera).tolist(), 2):
+        here = np.isin(looks.camera[pairs], cameras).all(axis=1)
         if here.sum() >= _TO_JUDGE_BY and (z[here] > alike).mean() <= _COMMON:
             kept |= here
-    return Strangers(one[kept], other[kept])
+    return pairs[kept]
 
 
-def _across(looks: Looks) -> NDArray[np.int64]:
-    """(P, 2) all pairs in two cameras."""
+def _across(looks: Looks) -> Pairs:
+    """All pairs in two cameras."""
     pairs = np.column_stack(np.triu_indices(len(looks), 1))
-    chosen: NDArray[np.int64] = pairs[np.diff(looks.camera[pairs], axis=1)[:, 0] != 0]
+    chosen: Pairs = pairs[np.diff(looks.camera[pairs], axis=1)[:, 0] != 0]
     return chosen

@@ -3,13 +3,13 @@
 The file of a camera is always as right as is known by now: its last frames stay in memory, and when a tracklet
 gets its identity, or a correction gives it another one, the end of the file is written anew from where that
 tracklet began. So the first second of a person carries the same number as the rest. Frames in which somebody was
-overlooked for a moment are filled in between, with confidence 0.
+overlooked or hidden, before he was seen again, are filled in between, with confidence 0.
 """
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,8 +25,8 @@ _MOST_ROWS = 20_000
 """Rows of a camera that stay in memory, however few frames that is."""
 _FLUSH = 25
 """Frames of a camera after which its file is brought up to date: what kill -9 can cost."""
-_OVERLOOKED = 1.0
-"""Seconds out of sight that are filled in between."""
+_HIDDEN, _WALKED = 3.0, 3.0
+"""Seconds out of sight that are filled in between, and heights of his box that somebody may have walked meanwhile."""
 
 
 class TrackFiles:
@@ -87,13 +87,8 @@ class _Frame:
     number: int
     time: float
     rows: dict[int, str] = field(default_factory=dict)
-    filled: dict[int, str] = field(default_factory=dict)
-    """Rows of those who were overlooked in it."""
     offset: int = -1
     """Where in the file it begins, if it is there."""
-
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.filled)
 
 
 @dataclass(slots=True)
@@ -101,8 +96,6 @@ class _Tracklet:
     first: int
     """The frame in which it began."""
     last: int
-    time: float
-    box: Box
     identity: int = 0
     over: bool = False
 
@@ -127,17 +120,16 @@ class _Camera:
         boxes: list[Box],
         scores: list[float],
     ) -> None:
-        number, time = frame.number, frame.time
+        number = frame.number
         self._frames[number] = frame
         self._stale = min(self._stale, number)
         for local, identity, box, score in zip(ids, identities, boxes, scores, strict=True):
             frame.rows[local] = _text(box, score)
-            known = self._tracklets.setdefault(local, _Tracklet(number, number, time, box))
+            known = self._tracklets.setdefault(local, _Tracklet(number, number))
             if identity:
                 self.name(local, identity)
-            if known.last < number and time - known.time <= _OVERLOOKED:
-                self._fill(local, known, frame, box)
-            known.last, known.time, known.box = number, time, box
+            self._stale = min(self._stale, known.last + 1)  # he may have been hidden since
+            known.last = number
         self._rows += len(frame.rows)
         while len(self._frames) > self._reach or (
             self._rows > _MOST_ROWS and len(self._frames) > 1
@@ -151,7 +143,7 @@ class _Camera:
         known = self._tracklets.get(local)
         if known is not None and known.identity != identity:
             known.identity = identity
-            self._stale = min(self._stale, known.first)
+            self._stale = min([self._stale, *(frame.number for frame in self._since(known.first))])
 
     def part(self, local: int, since: float, goes_on_as: int) -> None:
         """From `since` on it was somebody else, who has no name yet."""
@@ -161,18 +153,14 @@ class _Camera:
             return
         first = late[-1].number
         last = max((frame.number for frame in shown if frame.number < first), default=-1)
-        for frame in self._frames.values():
-            if last < frame.number < first and local in frame.filled:
-                del frame.filled[local]  # it led from one person to the other
-                self._rows -= 1
-                self._stale = min(self._stale, frame.number)
-            for rows in (frame.rows, frame.filled) if frame.number >= first else ():
-                if local in rows:
-                    rows[goes_on_as] = rows.pop(local)
+        for frame in late:
+            frame.rows[goes_on_as] = frame.rows.pop(local)
         known = self._tracklets[local]
         self._tracklets[goes_on_as] = replace(known, first=first, identity=0, over=False)
         known.last = last
-        self._stale = min(self._stale, first)
+        self._stale = min(
+            self._stale, last + 1
+        )  # what was filled in led from one person to the other
 
     def end(self, local: int) -> None:
         known = self._tracklets.get(local)
@@ -184,11 +172,10 @@ class _Camera:
     def forget(self, identities: Set[int]) -> None:
         gone = {local for local, known in self._tracklets.items() if known.identity in identities}
         for frame in self._frames.values():
-            before = len(frame)
+            before = len(frame.rows)
             for local in gone:
                 frame.rows.pop(local, None)
-                frame.filled.pop(local, None)
-            self._rows -= before - len(frame)
+            self._rows -= before - len(frame.rows)
         for local in gone:
             del self._tracklets[local]
         self._stale = next(iter(self._frames), math.inf)
@@ -205,26 +192,13 @@ class _Camera:
             self._settle()
         self._file.close()
 
-    def _fill(self, local: int, known: _Tracklet, now: _Frame, box: Box) -> None:
-        """Rows for the frames between the last look and this one, on a straight line."""
-        for frame in reversed(self._frames.values()):
-            if frame.number <= known.last:
-                break
-            if frame is now:
-                continue
-            share = (frame.time - known.time) / max(now.time - known.time, 1e-9)
-            between = [a + share * (b - a) for a, b in zip(known.box, box, strict=True)]
-            frame.filled[local] = _text(between, 0.0)
-            self._rows += 1
-            self._stale = min(self._stale, frame.number)
-
     def _settle(self) -> None:
         """Let the oldest frame go: from now on it stays as it is."""
         number = next(iter(self._frames))
         if number >= self._stale:
             self._write()
         frame = self._frames.pop(number)
-        self._rows -= len(frame)
+        self._rows -= len(frame.rows)
         named = {self._tracklets[local].identity for local in frame.rows} - {0}
         self.unnamed += len(frame.rows) - len(named)
         for local in frame.rows:
@@ -236,11 +210,13 @@ class _Camera:
     def _write(self) -> None:
         """Bring the file up to date, from the first frame on that is not."""
         self._cut()
-        place = self._file.size
+        place, hidden = self._file.size, self._hidden()
         for frame in self._frames.values():
             if frame.number >= self._stale:
                 frame.offset = place
-                for line in self._lines(frame):
+                rows = hidden.get(frame.number, {}) | self._shown(frame)
+                for identity, text in rows.items():
+                    line = f"{frame.number},{identity},{text}"
                     self._file.write(line)
                     place += len(line)
         self._file.flush()
@@ -253,14 +229,56 @@ class _Camera:
         if first >= 0:
             self._file.cut(first)
 
-    def _lines(self, frame: _Frame) -> list[str]:
-        """Nobody is in a picture twice: who was seen comes before who was filled in."""
+    def _shown(self, frame: _Frame) -> dict[int, str]:
+        """Rows of a frame by identity: nobody is in a picture twice."""
         found: dict[int, str] = {}
-        for local, text in chain(frame.rows.items(), frame.filled.items()):
-            identity = self._tracklets[local].identity
-            if identity and identity not in found:
-                found[identity] = f"{frame.number},{identity},{text}"
-        return list(found.values())
+        for local, text in frame.rows.items():
+            if identity := self._tracklets[local].identity:
+                found.setdefault(identity, text)
+        return found
+
+    def _hidden(self) -> dict[int, dict[int, str]]:
+        """Rows by identity of those who were out of sight between two looks, by frame, as far as they are stale."""
+        rows: dict[int, dict[int, str]] = {}
+        seen: dict[int, tuple[_Frame, str]] = {}
+        for frame in self._since(self._stale):
+            for identity, text in self._shown(frame).items():
+                before = seen.get(identity, (frame, text))
+                for number, box in self._way(*before, frame, text):
+                    rows.setdefault(number, {})[identity] = _text(box, 0.0)
+                seen[identity] = frame, text
+        return rows
+
+    def _since(self, number: float) -> list[_Frame]:
+        """The frames from that one on, and those before it since which somebody in it may have been hidden."""
+        near, time = [], math.inf
+        for frame in reversed(self._frames.values()):
+            time = frame.time if frame.number >= number else time
+            if frame.number < number and frame.time < time - _HIDDEN:
+                break
+            near.append(frame)
+        return near[::-1]
+
+    def _way(
+        self, went: _Frame, before: str, came: _Frame, after: str
+    ) -> Iterator[tuple[int, Box]]:
+        """The frames between two looks at somebody, with his box in each: on a straight line."""
+        took = came.time - went.time
+        if came.number <= went.number + 1 or not 0 < took <= _HIDDEN:
+            return
+        a, b = _box(before), _box(after)
+        walked = math.dist((a[0] + a[2], a[1] + a[3]), (b[0] + b[2], b[1] + b[3])) / 2
+        if walked > _WALKED * max(a[3] - a[1], b[3] - b[1]):
+            return
+        for number in range(went.number + 1, came.number):
+            if number in self._frames:
+                share = (self._frames[number].time - went.time) / took
+                yield number, [x + share * (y - x) for x, y in zip(a, b, strict=True)]
+
+
+def _box(text: str) -> Box:
+    left, top, width, height = map(float, text.split(",")[:4])
+    return [left, top, left + width, top + height]
 
 
 def _text(box: Box, score: float) -> str:

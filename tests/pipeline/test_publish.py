@@ -41,6 +41,20 @@ def named(folder, camera="hall"):
     return sorted((int(row[0]), int(row[1])) for row in rows(folder, camera))
 
 
+def at(index, people):
+    """A sighting of people by their left edges: local id → (identity, left)."""
+    one = sighting(index, {local: identity for local, (identity, _) in people.items()})
+    for box, (_, left) in zip(one.tracks.boxes, people.values(), strict=True):
+        box[:] = [left, 80, left + 30, 180]
+    return one
+
+
+def lefts(folder, identity):
+    """frame → (left edge, confidence) of one identity."""
+    mine = [row for row in rows(folder) if int(row[1]) == identity]
+    return {int(row[0]): (float(row[2]), float(row[6])) for row in mine}
+
+
 # ---- MOT text -----------------------------------------------------------------------------------
 
 
@@ -108,16 +122,47 @@ def test_a_correction_reaches_the_rows_on_disk_as_far_as_memory_goes(tmp_path):
 
 
 def test_who_was_overlooked_for_a_moment_is_filled_in_without_confidence(tmp_path):
-    """Half a second, in the frames that were looked at and no other; two seconds are left open."""
+    """Half a second, in the frames that were looked at and no other; more than three seconds are left open."""
     files = TrackFiles(tmp_path)
-    for index, left in ((0, 10.0), (2, None), (3, None), (5, 60.0), (25, 200.0)):
-        one = sighting(index, {} if left is None else {1: 9})
-        if left is not None:
-            one.tracks.boxes[0] = [left, 80, left + 30, 180]
-        files.sighting(one)
+    for index, left in ((0, 10.0), (2, None), (3, None), (5, 60.0), (20, None), (36, 200.0)):
+        files.sighting(at(index, {} if left is None else {1: (9, left)}))
     files.close()
-    found = [(int(row[0]), float(row[2]), float(row[6])) for row in rows(tmp_path)]
-    assert found == [(1, 10, 0.75), (3, 30, 0), (4, 40, 0), (6, 60, 0.75), (26, 200, 0.75)]
+    assert lefts(tmp_path, 9) == {
+        1: (10, 0.75),
+        3: (30, 0),
+        4: (40, 0),
+        6: (60, 0.75),
+        37: (200, 0.75),
+    }
+
+
+def test_who_was_hidden_and_came_back_as_another_tracklet_is_filled_in_once_he_is_known(tmp_path):
+    """Nobody knows at first who tracklet 2 is; when that is corrected, what was filled in goes again."""
+    files = TrackFiles(tmp_path)
+    for index in range(60):
+        seen = {1: (9, 10.0)} if index < 10 else {}
+        seen |= {2: (0, 50.0)} if index >= 30 else {}
+        files.sighting(at(index, seen))
+    files.ended([("hall", 1)])
+    assert 15 not in lefts(tmp_path, 9)
+    files.events([event("joined", 9, 2)])
+    for index in range(60, 90):
+        files.sighting(at(index, {2: (9, 50.0)}))
+    filled = lefts(tmp_path, 9)
+    assert filled[16] == (pytest.approx(10 + 40 * 6 / 21, abs=0.06), 0)
+    assert sorted(filled) == list(range(1, max(filled) + 1))
+    files.events([event("corrected", 4, 2, previous=9)])
+    files.close()
+    assert sorted(lefts(tmp_path, 9)) == list(range(1, 11))
+    assert sorted(lefts(tmp_path, 4)) == list(range(31, 91))
+
+
+def test_who_comes_back_far_away_did_not_walk_there_behind_something(tmp_path):
+    files = TrackFiles(tmp_path)
+    for index, left in ((0, 10.0), (10, None), (20, 500.0)):
+        files.sighting(at(index, {} if left is None else {1: (9, left)}))
+    files.close()
+    assert sorted(lefts(tmp_path, 9)) == [1, 21]
 
 
 def test_the_forgotten_leave_the_rows_on_disk_and_in_memory(tmp_path):
