@@ -143,7 +143,8 @@ class _Camera:
         known = self._tracklets.get(local)
         if known is not None and known.identity != identity:
             known.identity = identity
-            self._stale = min([self._stale, *(frame.number for frame in self._since(known.first))])
+            since = (frame.number for frame in self._since(known.first))
+            self._stale = min([self._stale, *since])
 
     def part(self, local: int, since: float, goes_on_as: int) -> None:
         """From `since` on it was somebody else, who has no name yet."""
@@ -158,9 +159,8 @@ class _Camera:
         known = self._tracklets[local]
         self._tracklets[goes_on_as] = replace(known, first=first, identity=0, over=False)
         known.last = last
-        self._stale = min(
-            self._stale, last + 1
-        )  # what was filled in led from one person to the other
+        # What was filled in between led from one person to the other.
+        self._stale = min(self._stale, last + 1)
 
     def end(self, local: int) -> None:
         known = self._tracklets.get(local)
