@@ -288,12 +288,13 @@ def calibration_table(report: Report) -> str:
             f"{100 * (mean(days, 'across') - first):+.1f}",
             f"{100 * mean(days, 'across'):.1f}",
             ", ".join(f"{100 * day['across']:.1f}" for day in days),
+            f"{100 * mean(days, 'linked_by_truth'):.1f}",
             f"{100 * mean(days, 'within'):.1f}",
             f"{mean(days, 'link_precision'):.2f} / {mean(days, 'link_recall'):.2f}",
         ]
         for name, days in scores.items()
     ]
-    heads = ["calibrated", "gain", "IDF1 across", "by day", "within", "links P / R"]
+    heads = ["calibrated", "gain", "IDF1 across", "by day", "true links", "within", "links P / R"]
     learned, realised = report["learned_from"], report["realised_false_matches"]
     rates = [
         f"wanted {rate}: {', '.join(f'{share:.4f}' for share in days)}"
