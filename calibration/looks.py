@@ -11,6 +11,8 @@ from pipeline.frames import FloatArray, IntArray
 
 COUNTS = (1, 2, 4, 8, 16)
 LEAST_FRAMES = 2
+LATEST = 4000
+"""Tracklets that are looked at: all are compared with all, and so many tell as much as more would."""
 _CLOSEST = 0.9995
 _PICTURES = 3
 """Pictures that show two tracklets, from which on they are two people. That they were about at one time is not enough:
@@ -42,11 +44,12 @@ class Looks:
         return len(self.tracklet)
 
 
-def looks_of(record: Record, least: int = LEAST_FRAMES) -> Looks:
-    """The tracklets of a record that have an embedding of at least so many frames."""
+def looks_of(record: Record, least: int = LEAST_FRAMES, most: int = LATEST) -> Looks:
+    """The tracklets of a record that have an embedding of at least so many frames; the latest, if they are too many."""
     rows, T = record.looks, record.tracklets
     ends = np.flatnonzero(np.append(np.diff(rows["tracklet"]) != 0, len(rows) > 0))
     ends = ends[rows["frames"][ends] >= least]
+    ends = np.sort(ends[np.argsort(T["first"][rows["tracklet"][ends]])[-most:]])
     tracklet = rows["tracklet"][ends]
     vectors = unit(record.embeddings)
     early = {}

@@ -16,7 +16,7 @@ from calibration.errors import RefusedError, UsageError
 from calibration.labelled import true_people
 from calibration.labelled_crops import AT_ONCE, labelled_crops
 from calibration.likeness import GRID, STEP, Likeness, learn, learn_labelled
-from calibration.looks import Looks, cosines, fisher, looks_of
+from calibration.looks import LATEST, Looks, cosines, fisher, looks_of
 from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
@@ -99,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
         load_settings(options.site)  # before minutes of work
     seen = _sorted_people(options, console) if options.embedder else _recorded_people(options)
     looks, who = seen.looks, seen.who
+    if len(looks) == LATEST:
+        console.print(f"of the record, the latest {LATEST} tracklets are looked at")
     rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
     with console.status("learning"):
         likeness = learn(looks) if who is None else learn_labelled(looks, who)

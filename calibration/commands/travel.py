@@ -13,7 +13,7 @@ from rich.console import Console
 
 from calibration.errors import TooLittleError, UsageError
 from calibration.journeys import EDGES, LEAST_COMPANY, Company, Journeys, Way
-from calibration.looks import looks_of
+from calibration.looks import LATEST, looks_of
 from calibration.page import BLUE, GREY, Plot, Table, plot, write_page
 from calibration.record import Record, read_record
 from calibration.site_file import Section, provenance, write_result
@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
         raise TooLittleError(
             "tracklets with embeddings", len(looks), LEAST_TRACKLETS, "record for longer"
         )
+    if len(looks) == LATEST:
+        console.print(f"of the record, the latest {LATEST} tracklets are looked at")
     with console.status("learning"):
         journeys = Journeys(len(record.cameras), settings.identify().mapping)
         journeys.update(looks)

@@ -171,3 +171,21 @@ def test_two_people_are_those_whom_pictures_show_side_by_side(tmp_path):
     local = record.tracklets["local_id"][looks.tracklet]
     pairs = {tuple(sorted((local[a], local[b]))) for a, b in zip(*looks.together, strict=True)}
     assert pairs == {(1, 2), (2, 3), (1, 4), (3, 4)}
+
+
+def test_of_a_long_record_the_latest_tracklets_are_looked_at(tmp_path):
+    """Comparing all with all would not fit into memory: ids begin here in the reverse order of their times."""
+    recorder = Recorder(tmp_path / "record.db", "a-network")
+    ones = np.ones(4, np.float32)
+    for number in range(9):
+        time = 1000.0 - 20 * number
+        update = TrackletUpdate("hall", number + 1, time, ones * number, 4, 1.0, since=time - 5)
+        recorder.updates([update])
+        box = np.array([[10, 20, 30, 80]], np.float32)
+        tracks = Tracks(np.array([number + 1]), box, ones[:1], ones[:1])
+        recorder.sighting(Sighting(Frame("hall", number, time, IMAGE), tracks, np.zeros(1, int)))
+    recorder.close()
+    record = read_record(tmp_path)
+    looks = looks_of(record, most=3)
+    assert sorted(record.tracklets["local_id"][looks.tracklet]) == [1, 2, 3]
+    assert len(looks_of(record, most=9)) == len(looks_of(record)) == 9
