@@ -14,6 +14,7 @@ benchmarks/results/peers.json.
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def main() -> None:
                 scores[name] = score(answers[name], sites[SEED], float(threshold))
     report = {
         "machine": machine.as_json(),
-        "command": "python -m benchmarks.peers",
+        "command": shlex.join(["python", "-m", "benchmarks.peers", *sys.argv[1:]]),
         "detector": {"weights": options.weights.name, "size": list(options.size)},
         "rounds": rounds,
         "site": {"name": SITE, "seed": SEED, "seconds": seconds},
