@@ -133,9 +133,13 @@ class _Graph:
     def __init__(self, model: ModelProto) -> None:
         nodes = model.graph.node
         self.maker = {name: node for node in nodes for name in node.output}
+        made = [node for node in nodes if node.op_type == "Constant"]
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._tensors |= {n.output[0]: n.attribute[0].t for n in nodes if n.op_type == "Constant"}
-        self.constants = self._tensors.keys()
+        self.constants = self._tensors.keys() | {node.output[0] for node in made}
+        # Other forms of a constant, a float or a list, are not read: nothing depends on it.
+        self._tensors |= {
+            n.output[0]: n.attribute[0].t for n in made if n.attribute[0].HasField("t")
+        }
         self._depends: set[str] = set()
         """Values that some product has a part in. Nodes are in an order in which they can be computed."""
         for node in nodes:
@@ -147,7 +151,7 @@ class _Graph:
 
     def is_cut_at_zero(self, node: NodeProto) -> bool:
         least = node.input[1] if node.op_type == "Clip" and len(node.input) > 1 else ""
-        return least in self.constants and bool((self._constant(least) >= 0).all())
+        return least in self._tensors and bool((self._constant(least) >= 0).all())
 
     def after_a_product(self, node: NodeProto) -> bool:
         return node.input[0] in self._depends

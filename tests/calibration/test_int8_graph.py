@@ -111,6 +111,8 @@ def test_a_cut_at_zero_is_never_negative_and_one_below_it_may_be():
         helper.make_node("Clip", ["x", "zero", "six"], ["relu6"]),
         helper.make_node("Clip", ["x", "less", "six"], ["hardtanh"]),
         helper.make_node("Clip", ["x", "", "six"], ["only_above"]),
+        helper.make_node("Constant", [], ["plain"], value_float=0.0),
+        helper.make_node("Clip", ["x", "plain", "six"], ["not_known"]),
         helper.make_node("MaxPool", ["relu6"], ["pooled"], kernel_shape=[2, 2]),
         helper.make_node("MaxPool", ["x"], ["pooled_too"], kernel_shape=[2, 2]),
     ]
