@@ -12,7 +12,7 @@ from pipeline.frames import FloatArray, IntArray
 COUNTS = (1, 2, 4, 8, 16)
 LEAST_FRAMES = 2
 LATEST = 4000
-"""Tracklets that are looked at: all are compared with all, and so many tell as much as more would."""
+"""Tracklets that are looked at: all are compared with all, and weeks of them would not fit into memory."""
 _CLOSEST = 0.9995
 _PICTURES = 3
 """Pictures that show two tracklets, from which on they are two people. That they were about at one time is not enough:
