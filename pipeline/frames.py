@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.pixels import Image, Pixels, as_pixels
 
 __all__ = [
+    "NOBODY",
     "STEP",
     "Crop",
     "Detections",
@@ -70,6 +71,9 @@ class Detections:
         return Detections(self.boxes[some], self.scores[some], colours)
 
 
+NOBODY = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+
+
 @dataclass(frozen=True, slots=True)
 class Tracks:
     """People followed within one camera, as of one frame."""
@@ -82,6 +86,8 @@ class Tracks:
     """(N,) float32: the score of the detection that supports the track."""
     ages: FloatArray
     """(N,) float32: seconds since the track began."""
+    spare: Detections = NOBODY
+    """What was found and is nobody followed, or nobody yet: who is known later may have been there before."""
 
     def __len__(self) -> int:
         return len(self.ids)

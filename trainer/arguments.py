@@ -64,6 +64,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     train.add_argument("--epochs", type=_positive, help="instead of the recipe's")
     train.add_argument("--pairs", type=_positive, help="pairs in a batch, all processes together")
+    train.add_argument(
+        "--family",
+        type=_positive,
+        help="so many people who look alike to the weights of --init are in a batch together (1: as drawn)",
+    )
     train.add_argument("--length", type=_positive, help="frames in a clip")
     train.add_argument(
         "--size",

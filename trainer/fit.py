@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -81,12 +81,17 @@ def fit(
     )
     learners = for_pairs(tracklets, plan.drop_single)
     batches = _batches(plan, network, learners, accelerator)
+    if plan.recipe.family > 1 and not plan.trained_before:
+        raise UsageError("who looks alike is known to weights only: a family needs --init")
     _prepare_folder(plan, accelerator.is_main_process)
     training = _Training(plan, network, len(set(labels_of(learners).tolist())), accelerator)
     steps = plan.recipe.epochs * len(batches)
     done = training.resume() if plan.resume else 0
     if plan.trained_before and not done:
         training.meet(batches)
+    if plan.recipe.family > 1:
+        sampler = replace(batches.sampler, alike=training.objective.alike.cpu().numpy())
+        batches = replace(batches, sampler=sampler)
     if teacher is not None:
         teacher = teacher.to(accelerator.device).eval()
     with _watched(watch, steps, done, accelerator.is_main_process) as monitor:

@@ -34,6 +34,10 @@ class Objective(nn.Module):
         self.mode = mode
         self.identity_high = self._identity_loss(identities)
         self.identity_low = self._identity_loss(identities)
+        others = min(recipe.family, identities) - 1
+        self.alike: Tensor
+        """(identities, family − 1): who looked most like each when they were met."""
+        self.register_buffer("alike", torch.zeros(identities, others, dtype=torch.int64))
         self._rest_what_is_not_used()
 
     def forward(
@@ -81,6 +85,9 @@ class Objective(nn.Module):
         for loss, total in zip(losses, sums, strict=True):
             met = total.norm(dim=1) > 0
             loss.vectors[met] = F.normalize(total[met], dim=1)
+        vectors = F.normalize(self.identity_high.vectors, dim=1)
+        cosines = (vectors @ vectors.T).fill_diagonal_(-1.0)
+        self.alike.copy_(cosines.topk(self.alike.shape[1], dim=1).indices)
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Parameters with their rates: backbone and GCE as given, everything else scaled."""

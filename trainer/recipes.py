@@ -48,6 +48,8 @@ class Recipe:
     pairs: int = 8
     length: int = 8
     """Frames in a clip."""
+    family: int = 1
+    """So many who look alike are in a batch together; 1: as it is drawn."""
 
     def rate(self, step: int, steps: int) -> float:
         """Factor on the learning rates at a step of `steps`."""

@@ -2,8 +2,9 @@
 
 The file of a camera is always as right as is known by now: its last frames stay in memory, and when a tracklet
 gets its identity, or a correction gives it another one, the end of the file is written anew from where that
-tracklet began. So the first second of a person carries the same number as the rest. Frames in which somebody was
-overlooked or hidden, before he was seen again, are filled in between, with confidence 0.
+tracklet began. So the first second of a person carries the same number as the rest, and so do the doubtful boxes
+that led up to him and on from him. Frames in which somebody was overlooked or hidden, before he was seen again, are
+filled in between, with confidence 0.
 """
 
 import math
@@ -13,8 +14,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeAlias
 
-from pipeline.frames import EventKind, IdentityEvent
+import numpy as np
+
+from pipeline.frames import EventKind, FloatArray, IdentityEvent
 from pipeline.publish.erase import erase_rows
+from pipeline.publish.hindsight import Look, spare_of, way
 from pipeline.publish.lines import Lines
 from pipeline.publish.sink import Passed, Sighting
 
@@ -25,6 +29,8 @@ _MOST_ROWS = 20_000
 """Rows of a camera that stay in memory, however few frames that is."""
 _FLUSH = 25
 """Frames of a camera after which its file is brought up to date: what kill -9 can cost."""
+_PACE = 0.4
+"""Seconds between two looks that tell somebody's pace."""
 _HIDDEN, _WALKED = 3.0, 3.0
 """Seconds out of sight that are filled in between, and heights of his box that somebody may have walked meanwhile."""
 
@@ -47,7 +53,7 @@ class TrackFiles:
         tracks, frame = sighting.tracks, sighting.frame
         camera = self._camera(frame.camera)  # one that saw nobody leaves an empty file, not none
         camera.see(
-            _Frame(frame.index + 1, frame.time),
+            _Frame(frame.index + 1, frame.time, spare_of(tracks)),
             tracks.ids.tolist(),
             sighting.identities.tolist(),
             tracks.boxes.tolist(),
@@ -86,6 +92,8 @@ class _Frame:
 
     number: int
     time: float
+    spare: FloatArray
+    """(K, 5) boxes and scores of what may have been somebody."""
     rows: dict[int, str] = field(default_factory=dict)
     offset: int = -1
     """Where in the file it begins, if it is there."""
@@ -129,8 +137,10 @@ class _Camera:
             if identity:
                 self.name(local, identity)
             self._stale = min(self._stale, known.last + 1)  # he may have been hidden since
+            if number > known.last + 1:
+                self._trace(local, number, known.last)
             known.last = number
-        self._rows += len(frame.rows)
+        self._rows += len(frame.rows) + len(frame.spare)
         while len(self._frames) > self._reach or (
             self._rows > _MOST_ROWS and len(self._frames) > 1
         ):
@@ -142,6 +152,8 @@ class _Camera:
     def name(self, local: int, identity: int) -> None:
         known = self._tracklets.get(local)
         if known is not None and known.identity != identity:
+            if not known.identity:
+                self._trace(local, known.first, -math.inf)
             known.identity = identity
             since = (frame.number for frame in self._since(known.first))
             self._stale = min([self._stale, *since])
@@ -166,8 +178,43 @@ class _Camera:
         known = self._tracklets.get(local)
         if known is not None:
             known.over = True
+            if known.identity:
+                self._trace(local, known.last, math.inf)
             if known.last not in self._frames:
                 del self._tracklets[local]
+
+    def _trace(self, local: int, since: int, until: float) -> None:
+        """Give somebody the spare boxes on his way from a frame that shows him towards another one."""
+        start, known = self._frames.get(since), self._tracklets[local]
+        if start is None:
+            return
+        second = self._second(local, start, until)
+        first = Look(start.time, _box(start.rows[local]))
+        for frame, which in way(first, second, self._between(since, until)):
+            *box, score = frame.spare[which].tolist()
+            frame.spare = np.delete(frame.spare, which, axis=0)
+            frame.rows[local] = _text(box, score)
+            known.first, known.last = min(known.first, frame.number), max(known.last, frame.number)
+            self._stale = min(self._stale, frame.number)
+
+    def _second(self, local: int, start: _Frame, until: float) -> Look | None:
+        """Another look at him that tells his pace: where he went to, or else where he came from."""
+        if math.isfinite(until):
+            looks = [self._frames[int(until)]] if until in self._frames else []
+        else:
+            near = takewhile(
+                lambda frame: abs(frame.time - start.time) <= _PACE,
+                self._between(start.number, -until),
+            )
+            looks = [frame for frame in near if local in frame.rows]
+        return Look(looks[-1].time, _box(looks[-1].rows[local])) if looks else None
+
+    def _between(self, since: int, until: float) -> list[_Frame]:
+        """The frames strictly between two, from one towards the other."""
+        first, last = sorted((since, until))
+        late = takewhile(lambda frame: frame.number > first, reversed(self._frames.values()))
+        between = [frame for frame in late if frame.number < last]
+        return between if until < since else between[::-1]
 
     def forget(self, identities: Set[int]) -> None:
         gone = {local for local, known in self._tracklets.items() if known.identity in identities}
@@ -198,7 +245,7 @@ class _Camera:
         if number >= self._stale:
             self._write()
         frame = self._frames.pop(number)
-        self._rows -= len(frame.rows)
+        self._rows -= len(frame.rows) + len(frame.spare)
         named = {self._tracklets[local].identity for local in frame.rows} - {0}
         self.unnamed += len(frame.rows) - len(named)
         for local in frame.rows:

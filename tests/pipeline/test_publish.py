@@ -1,13 +1,14 @@
 """What a run leaves behind, read back by others: json, PyAV, an HTML parser, and plain MOT text."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import av
 import numpy as np
 import pytest
 
-from pipeline.frames import EventKind, Frame, IdentityEvent, Tracks
+from pipeline.frames import Detections, EventKind, Frame, IdentityEvent, Tracks
 from pipeline.publish import AnnotatedVideos, EventLog, EverySink, Sighting, TrackFiles
 from pipeline.publish.report import Journal, write_report
 from pipeline.publish.video import colour_of
@@ -163,6 +164,83 @@ def test_who_comes_back_far_away_did_not_walk_there_behind_something(tmp_path):
         files.sighting(at(index, {} if left is None else {1: (9, left)}))
     files.close()
     assert sorted(lefts(tmp_path, 9)) == [1, 21]
+
+
+def with_spare(one, *spare):
+    """The same sighting, and boxes that nobody was followed by: their left edges and scores."""
+    boxes = np.array([[left, 80, left + 30, 180] for left, _ in spare], np.float32).reshape(-1, 4)
+    found = Detections(boxes, np.array([score for _, score in spare], np.float32))
+    return replace(one, tracks=replace(one.tracks, spare=found))
+
+
+def walks(index, known, spare=()):
+    """Somebody goes 4 pixels a frame to the right; `known` is his identity, None while he is not followed."""
+    left = 10.0 + 4 * index
+    seen = {} if known is None else {1: (known, left)}
+    return with_spare(at(index, seen), *[(left + aside, score) for aside, score in spare])
+
+
+def test_doubtful_boxes_on_the_way_to_somebody_are_his_once_he_is_known(tmp_path):
+    """Not those that lie elsewhere, nor those that are hardly boxes, nor any beyond a second without one."""
+    files = TrackFiles(tmp_path)
+    for index in range(40):
+        spare = {
+            2: [(0, 0.5)],
+            12: [(1, 0.45), (60, 0.6)],
+            13: [(0, 0.3)],
+            14: [(-1, 0.6)],
+        }.get(index, [])
+        files.sighting(walks(index, None if index < 16 else 0, spare))
+    assert lefts(tmp_path, 9) == {}
+    files.events([event("founded", 9, 1)])
+    files.close()
+    found = lefts(tmp_path, 9)
+    assert sorted(found) == list(range(13, 41)), "frames count from 1"
+    assert found[13] == (pytest.approx(59), pytest.approx(0.45))
+    assert found[14] == (pytest.approx(62, abs=0.1), 0), "between two looks, as ever"
+    assert found[15] == (pytest.approx(65), pytest.approx(0.6))
+
+
+def test_doubtful_boxes_fill_a_gap_as_they_lie_and_lead_on_from_whoever_is_gone(tmp_path):
+    files = TrackFiles(tmp_path)
+    for index in range(30):
+        lost = index in (5, 6) or index >= 20
+        spare = {5: [(3, 0.5)], 20: [(0, 0.5)], 21: [(0, 0.45)], 22: [(0, 0.2)]}.get(index, [])
+        files.sighting(walks(index, None if lost else 9, spare))
+    before = lefts(tmp_path, 9)
+    files.ended([("hall", 1)])
+    files.close()
+    found = lefts(tmp_path, 9)
+    assert max(before) == 20
+    assert max(found) == 22
+    assert found[6] == (pytest.approx(33), pytest.approx(0.5))
+    assert found[7] == (pytest.approx((33 + 38) / 2, abs=0.1), 0)
+
+
+def test_a_doubtful_box_is_of_one_person_and_not_of_one_who_is_followed_anyway(tmp_path):
+    """Two walk abreast 20 pixels apart; a doubtful box on the first of them, then one for both."""
+    files = TrackFiles(tmp_path)
+    for index in range(12):
+        left = 10.0 + 4 * index
+        seen = {1: (7, left)} if index < 4 else {1: (7, left), 2: (0, left + 20)}
+        spare = {2: [(left + 3, 0.6)], 3: [(left + 14, 0.6)]}.get(index, [])
+        files.sighting(with_spare(at(index, seen), *spare))
+    files.events([event("founded", 8, 2)])
+    files.ended([("hall", 1), ("hall", 2)])
+    files.close()
+    assert sorted(lefts(tmp_path, 8)) == list(range(4, 13))
+    assert lefts(tmp_path, 7) == {n + 1: (10 + 4 * n, 0.75) for n in range(12)}
+
+
+def test_what_was_his_in_hindsight_is_forgotten_with_him(tmp_path):
+    files = TrackFiles(tmp_path)
+    for index in range(30):
+        spare = [(0, 0.5)] if index in (3, 4) else []
+        files.sighting(walks(index, None if index < 5 else 9, spare))
+    assert {4, 5} <= set(lefts(tmp_path, 9))
+    files.events([IdentityEvent(EventKind.FORGOTTEN, 9, "", 0, 10.0, 0.0)])
+    files.close()
+    assert rows(tmp_path) == []
 
 
 def test_the_forgotten_leave_the_rows_on_disk_and_in_memory(tmp_path):

@@ -95,6 +95,20 @@ def test_doubtful_detections_continue_a_track_but_found_none():
     assert len(tracker.update(seen((104, 300), score=0.05), 0.2)) == 0
 
 
+def test_what_is_nobody_yet_is_told_apart():
+    """Who was seen once, and doubtful boxes where nobody is followed; not those that no one believes in."""
+    tracker = Tracker(SIZE)
+    tracker.update(seen((100, 300)), 0.0)
+    boxes = np.concatenate(
+        [seen(place).boxes for place in [(102, 300), (400, 300), (700, 300), (900, 300)]]
+    )
+    scores = np.array([0.9, 0.6, 0.3, 0.05], np.float32)
+    tracks = tracker.update(Detections(boxes, scores), 0.1)
+    assert tracks.ids.tolist() == [1]
+    np.testing.assert_array_equal(tracks.spare.boxes, boxes[1:3])
+    np.testing.assert_array_equal(tracks.spare.scores, scores[1:3])
+
+
 def test_a_fairly_sure_newcomer_is_shown_from_the_second_look():
     tracker = Tracker(SIZE)
     assert len(tracker.update(seen((100, 300), score=0.6), 0.0)) == 0

@@ -70,6 +70,20 @@ def test_epochs_differ_and_repeat_by_seed(people):
     assert (sampler.epoch(1) != sampler.epoch(2)).any()
 
 
+def test_people_who_look_alike_are_in_one_batch(people):
+    """Twenty people in five families of four; 0…19 are the identities and their places alike."""
+    alike = np.array([[4 * (i // 4) + (i + n) % 4 for n in (1, 2, 3)] for i in range(20)])
+    sampler = PairSampler(people, pairs=8, seed=5, alike=alike)
+    batches = sampler.epoch(2)
+    assert sorted(batches[:, ::2].ravel().tolist()) == list(range(80)), "everybody as often as ever"
+    identity = np.array([t.identity for t in people])[batches[:, ::2]]
+    assert all(len(set(row)) == 8 for row in identity[:8].tolist())
+    families = [len(set(row)) for row in (identity // 4).tolist()]
+    assert families[:8] == [2] * 8
+    assert (batches == PairSampler(people, 8, 5, alike).epoch(2)).all()
+    assert (batches[:3] != sampler.epoch(3)[:3]).any()
+
+
 def test_a_set_smaller_than_a_batch_fills_it(people):
     assert PairSampler(people[:8], pairs=8, seed=0).epoch(0).shape == (1, 16)
 

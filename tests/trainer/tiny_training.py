@@ -28,6 +28,7 @@ QUICK: Recipe = replace(
     length=3,
     warmup=0.2,
     average=0.9,
+    family=2,
     augmentation=Augmentation(pad=2, contrast=0.1),
 )
 TABLES: Recipe = replace(
@@ -81,6 +82,7 @@ def train(
         cpu=True,
         precision=precision,
         checkpoint_every=2,
+        trained_before=recipe.family > 1,
     )
     return fit(
         plan,

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> Plan:
     recipe = RECIPES[options.recipe]
     wanted = {"epochs": options.epochs, "pairs": options.pairs, "length": options.length}
-    wanted |= {"lr": options.lr}
+    wanted |= {"lr": options.lr, "family": options.family}
     if not 0 <= options.holdout < 1:
         raise UsageError(
             f"--holdout is a share of the identities, from 0 to below 1, not {options.holdout}"

@@ -53,6 +53,9 @@ class PairSampler:
     pairs: int
     """Pairs in a batch; a batch has twice as many clips."""
     seed: int
+    alike: IntArray | None = None
+    """(identities, K): others who look like each, by their places in the order of all identities, the likest first.
+    A batch is then made of families: somebody with all of his, as far as they are left."""
 
     def __len__(self) -> int:
         return max(1, len(self.tracklets) // self.pairs)
@@ -63,9 +66,29 @@ class PairSampler:
         What does not fill the last batch is left out; another epoch draws it.
         """
         rng = np.random.default_rng((self.seed, number))
-        anchors = self._spread(rng.permutation(len(self.tracklets)))[: len(self) * self.pairs]
+        order = rng.permutation(len(self.tracklets))
+        if self.alike is not None:
+            order = self._in_families(order, self.alike)
+        anchors = self._spread(order)[: len(self) * self.pairs]
         partners = self._partners(anchors, rng)
         return np.stack([anchors, partners], 1).reshape(-1, 2 * self.pairs)
+
+    def _in_families(self, order: IntArray, alike: IntArray) -> IntArray:
+        """Reorder so that everybody is followed by those who look like him."""
+        identities = np.array([tracklet.identity for tracklet in self.tracklets])
+        people = np.unique(identities, return_inverse=True)[1].tolist()
+        waiting: dict[int, deque[int]] = defaultdict(deque)
+        for index in order.tolist():
+            waiting[people[index]].append(index)
+        families: list[int] = []
+        taken = np.zeros(len(order), bool)
+        for index in order.tolist():
+            if not taken[index]:
+                family = [people[index], *alike[people[index]].tolist()]
+                members = [waiting[person].popleft() for person in family if waiting[person]]
+                taken[members] = True
+                families += members
+        return np.array(families)
 
     def _spread(self, order: IntArray) -> IntArray:
         """Reorder so that no batch holds a person twice, as long as enough people are left."""
