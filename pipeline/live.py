@@ -1,15 +1,18 @@
 """The live loop: frames in, identities out, one tick after another.
 
 Every tick takes the freshest frame of each camera that has one, and sends all of them through each stage at once.
-The loop owns no thread but the one that calls it; cameras have theirs in `ingest`, and a slow camera, sink or
-network only ever costs frames, which are counted.
+Live, the loop owns no thread but the one that calls it; cameras have theirs in `ingest`, and a slow camera, sink or
+network only ever costs frames, which are counted. Over files it may look ahead: one thread finds the people of the
+next frames while the caller's follows those of the last.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -19,11 +22,15 @@ from pipeline.publish.sink import EverySink, Passed, Sighting, Sink
 from pipeline.track import Tracker, TrackerSettings
 from pipeline.tracklets import Tracklets
 
+Look: TypeAlias = tuple[Sequence[Frame], Sequence[Detections]]
+"""A tick's frames, and who was found in each."""
 STAGES = ("wait", "detect", "track", "embed", "identify", "publish")
 _BINS = np.geomspace(1e-3, 1e3, 1401)
 """Edges of the latencies' histogram in seconds: one in a hundred apart."""
 TRACKING = TrackerSettings(patience=1.5, overlap=0.35, doubtful=0.15)
 """Who was lost for longer is recognised by looks, which err less than motion over long gaps."""
+_STALLED = 1.0
+"""Seconds that looking ahead waits for another tick: unless a file stalls, batches are the same in every run."""
 
 
 class Frames(Protocol):
@@ -56,6 +63,7 @@ class Meter:
     ticks: int = 0
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    """Where a loop looks ahead, waiting and detecting go on beside the rest."""
     latencies: IntArray = field(default_factory=lambda: np.zeros(len(_BINS), np.int64))
     """Frames by seconds from capture to the end of the tick, as a histogram over `_BINS`."""
     processor: float = field(default_factory=time.process_time)
@@ -97,34 +105,90 @@ class LiveLoop:
         *,
         clock: Callable[[], float] = time.time,
         effort: Effort | None = None,
+        ahead: int = 0,
         tracking: TrackerSettings = TRACKING,
     ) -> None:
-        """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop."""
+        """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop.
+
+        `ahead`: so many frames are looked at together, as ticks allow, on a thread of its own; 0: each tick looks
+        at its own, on the caller's.
+        """
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
         self._trackers: dict[str, Tracker] = {}
         self._tracking = tracking
         self._now: float | None = None
         self._effort = effort
+        self._ahead = ahead
+        self._helper = ThreadPoolExecutor(1, "look ahead") if ahead else None
+        self._looks: deque[Look] = deque()
+        self._pending: Future[list[Look]] | None = None
         self.meter = Meter()
 
-    def run(self, stop: Callable[[], bool] = lambda: False, timeout: float = 0.1) -> None:
-        """Until every source has ended or `stop` says so."""
-        while not stop() and not self._frames.finished:
+    def run(
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        timeout: float = 0.1,
+        after: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Until every source has ended or `stop` says so. `after`: what else is to be done after each tick."""
+        while not stop() and not self.over:
             self.tick(timeout)
+            after()
+        self.catch_up()
+
+    @property
+    def over(self) -> bool:
+        """Whether no frame is left, and none will ever come."""
+        if not self._frames.finished or self._looks:
+            return False
+        return self._pending is None or not self._pending.result()
 
     def tick(self, timeout: float = 0.1) -> int:
         """One round. Answers how many frames it worked on."""
         meter, began = self.meter, time.perf_counter()
+        waiting, embedded = meter.seconds["wait"], self._tracklets.counts.embedded
+        if not self._looks:
+            self._looks.extend(self._next(timeout))
+        frames = self._follow(*self._looks.popleft()) if self._looks else 0
+        if self._effort is not None:
+            waited = meter.seconds["wait"] - waiting
+            spent = time.perf_counter() - began
+            embedded = self._tracklets.counts.embedded - embedded
+            self._effort.note(waited, spent - waited, embedded)
+        return frames
+
+    def catch_up(self) -> None:
+        """Work on what was looked at ahead; nothing more is looked at."""
+        if self._pending is not None:
+            self._looks.extend(self._pending.result())
+            self._pending = None
+        while self._looks:
+            self._follow(*self._looks.popleft())
+
+    def _next(self, timeout: float) -> list[Look]:
+        if self._helper is None:
+            return self._look(timeout)
+        found = self._pending.result() if self._pending else self._look(timeout)
+        self._pending = self._helper.submit(self._look, timeout)
+        return found
+
+    def _look(self, timeout: float) -> list[Look]:
+        """Who is in the frames of the next tick, or of so many ticks as are looked at together; none in time: none."""
+        frames, meter = self._frames, self.meter
         with meter.stage("wait"):
-            frames = self._frames.wait(timeout)
-        woken = time.perf_counter()
-        if not frames:
-            if self._effort is not None:
-                self._effort.note(woken - began, 0.0, 0)
-            return 0
+            ticks = [frames.wait(timeout)]
+            while ticks[-1] and sum(map(len, ticks)) + max(map(len, ticks)) <= self._ahead:
+                ticks.append(frames.wait(_STALLED))
+        shown = [frame for tick in ticks for frame in tick]
+        if not shown:
+            return []
         with meter.stage("detect"):
-            detections = self._detect(frames)
+            found = iter(self._detect(shown))
+        return [(tick, [next(found) for _ in tick]) for tick in ticks if tick]
+
+    def _follow(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> int:
+        meter = self.meter
         with meter.stage("track"):
             tracks = [
                 self._tracker(frame).update(found, frame.time)
@@ -132,7 +196,6 @@ class LiveLoop:
             ]
         now = self._now = max(frame.time for frame in frames)
         with meter.stage("embed"):
-            before = self._tracklets.counts.embedded
             budget = self._effort.budget if self._effort else None
             updates, ended = self._tracklets.update(
                 list(zip(frames, tracks, strict=True)), now, budget
@@ -151,9 +214,6 @@ class LiveLoop:
             self._sinks.passed(passed)
             self._sinks.ended(ended)
         meter.note(frames, self._clock())
-        if self._effort is not None:
-            embedded = self._tracklets.counts.embedded - before
-            self._effort.note(woken - began, time.perf_counter() - woken, embedded)
         return len(frames)
 
     @property
@@ -170,6 +230,8 @@ class LiveLoop:
             self._sinks.ended(ended)
         finally:
             self._sinks.close()
+            if self._helper is not None:
+                self._helper.shutdown()
 
     def _pass_on(
         self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]]

@@ -46,6 +46,8 @@ from pipeline.zones import Detect, ignoring
 
 OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
 """Opens a package, or a foreign graph, for no more than so many pictures at once, where that is known."""
+_AHEAD = 4
+"""Frames of files that are looked at together: more are no faster."""
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -105,8 +107,9 @@ def run(
     inputs = [Path(address.location) for address in addresses if not address.live]
     check_inputs(options.output, inputs, names if options.video else ())
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
+    ahead = _AHEAD if options.every_frame and may_look_ahead(settings.detector) else 0
     if detect is None:  # a tick has no more than a picture of each camera
-        detect = open_detector(settings.detector, open_network, len(names))
+        detect = open_detector(settings.detector, open_network, max(len(names), ahead))
     detect = ignoring(detect, zones)
     pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
@@ -146,18 +149,19 @@ def run(
         [*sinks, *recorders],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
+        ahead=ahead,
         tracking=tracking(settings.detector),
     )
-    begun = shown = time.monotonic()
+    begun = time.monotonic()
     ends = math.inf if options.duration is None else begun + options.duration
+    status = partial(_status, sources, loop.meter, tracklets, pool, identifier)
     sources.start()
     try:
         with _short_collections():
-            while not stop() and not sources.finished and time.monotonic() < ends:
-                loop.tick()
-                if time.monotonic() - shown >= 1.0:
-                    shown = time.monotonic()
-                    show(_status(shown - begun, sources, loop.meter, tracklets, pool, identifier))
+            loop.run(
+                lambda: stop() or time.monotonic() >= ends,
+                after=_each_second(lambda now: show(status(now - begun))),
+            )
     finally:
         health = sources.health()
         sources.stop()
@@ -182,6 +186,19 @@ def run(
     }
     _conclude(folder, summary, journal, failures)
     return summary
+
+
+def _each_second(tell: Callable[[float], None]) -> Callable[[], None]:
+    """Tells the time, when a second has passed since it did."""
+    told = time.monotonic()
+
+    def after() -> None:
+        nonlocal told
+        if time.monotonic() - told >= 1.0:
+            told = time.monotonic()
+            tell(told)
+
+    return after
 
 
 @contextmanager
@@ -220,6 +237,12 @@ def open_detector(
     nothing = np.full((*size, 3), spec.fill, np.uint8)
     detector([nothing] * (most or 1))  # the first run takes longest
     return lambda frames: detector([frame.shown for frame in frames])
+
+
+def may_look_ahead(settings: DetectorSettings) -> bool:
+    """Whether another thread may run that detector than the one that opened it."""
+    path = Path(settings.package)
+    return is_foreign(path) or read_manifest(path).backend != "tensorrt"
 
 
 def tracking(detector: DetectorSettings) -> TrackerSettings:
@@ -282,12 +305,12 @@ def network_of(settings: EmbedderSettings) -> tuple[str, str]:
 
 
 def _status(
-    seconds: float,
     sources: Sources,
     meter: Meter,
     tracklets: Tracklets,
     pool: StreamingReid,
     identifier: Identifier,
+    seconds: float,
 ) -> Status:
     return Status(
         seconds=seconds,

@@ -124,7 +124,8 @@ class Tracker:
             partner = np.concatenate([partner, founding])
         shown = np.flatnonzero((partner >= 0) & (self._rows["looks"] > 1))
         rows, chosen = self._rows[shown], order[partner[shown]]
-        spare = np.setdiff1d(order[scores >= self._settings.doubtful], chosen)
+        spare = scores >= self._settings.doubtful
+        spare[partner[shown]] = False
         if len(self._rows) > self._settings.most:
             latest = np.argsort(-self._rows["seen"], kind="stable")[: self._settings.most]
             self._keep(np.sort(latest))
@@ -133,7 +134,7 @@ class Tracker:
             boxes=detections.boxes[chosen],
             scores=detections.scores[chosen],
             ages=(time - rows["born"]).astype(np.float32),
-            spare=detections[spare],
+            spare=detections[order[spare]],
         )
 
     def renew(self, track: int) -> int | None:

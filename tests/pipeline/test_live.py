@@ -1,5 +1,7 @@
 """The loop itself, over cameras that are lists of frames and a detector that is a list of boxes."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -103,10 +105,11 @@ def boxes_of(image):
     return Detections(boxes, np.full(len(boxes), 0.9, np.float32))
 
 
-def loop_over(ticks, *sinks, cameras=("hall", "court"), detect=find, identities=None):
+def loop_over(ticks, *sinks, cameras=("hall", "court"), detect=find, identities=None, ahead=0):
     pool = StreamingReid(FrameAverages(MeanColour()), 16)
     identities = identities or Identifier(IdentifySettings())
-    return LiveLoop(Script(ticks), detect, Tracklets(pool, cameras), identities, sinks), pool
+    tracklets = Tracklets(pool, cameras)
+    return LiveLoop(Script(ticks), detect, tracklets, identities, sinks, ahead=ahead), pool
 
 
 def test_one_tick_takes_every_camera_in_one_batch_and_one_person_is_one_identity():
@@ -262,3 +265,64 @@ def test_a_track_that_passes_to_somebody_else_becomes_two_people(tmp_path):
     assert {who[str(n)] for n in range(1, 56)} == {"1"}
     assert {who[str(n)] for n in range(66, 121)} == {"2"}
     assert pool.counts.open == 0
+
+
+def strolls(count):
+    """Two people in two cameras; every fifth tick lacks one of them, and one comes with nobody in sight."""
+    return [
+        [picture(n, people=[(RED, 100 + 4 * n)] if n != 7 else [])]
+        + ([picture(n, "court", [(BLUE, 300 - 3 * n)])] if n % 5 else [])
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 8])
+def test_looking_ahead_changes_nothing_but_who_does_it_and_how_many_at_once(ahead):
+    told = []
+    for far in (0, ahead):
+        batches, threads, sink = [], set(), Recorder()
+
+        def detect(frames, batches=batches, threads=threads):
+            batches.append(len(frames))
+            threads.add(threading.get_ident())
+            return find(frames)
+
+        loop, _ = loop_over(strolls(30), sink, detect=detect, ahead=far)
+        loop.run()
+        loop.finish()
+        seen = [(s.frame.camera, s.frame.index, s.tracks.ids.tolist()) for s in sink.sightings]
+        told.append((seen, sink.told, sink.over))
+        assert loop.meter.ticks == 30
+    assert told[0] == told[1]
+    assert sum(batches) == len(told[0][0]) == 54
+    assert max(batches) <= max(ahead, 1) + 1, "nobody knows how many frames the next tick has"
+    assert (len(batches) < 30) is (ahead > 1)
+    assert threading.get_ident() in threads, "the first look is the caller's"
+    assert len(threads) == 2
+
+
+def test_what_was_looked_at_ahead_is_not_lost_when_it_is_stopped():
+    sink = Recorder()
+    loop, _ = loop_over(strolls(30), sink, ahead=4)
+    loop.run(stop=lambda: len(sink.sightings) >= 10)
+    loop.finish()
+    shown = [(s.frame.camera, s.frame.index) for s in sink.sightings]
+    given = [(f.camera, f.index) for tick in strolls(30) for f in tick]
+    assert 10 < len(shown) < 30
+    assert shown == given[: len(shown)]
+    assert sink.closed == 1
+
+
+def test_an_error_in_what_is_looked_at_ahead_reaches_the_caller():
+    def detect(frames):
+        if any(frame.index == 12 for frame in frames):
+            raise ValueError("no picture")
+        return find(frames)
+
+    sink = Recorder()
+    loop, _ = loop_over(strolls(30), sink, detect=detect, ahead=2)
+    with pytest.raises(ValueError, match="no picture"):
+        loop.run()
+    loop.finish()
+    assert sink.closed == 1
+    assert max(s.frame.index for s in sink.sightings) == 11

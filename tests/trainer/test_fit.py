@@ -39,12 +39,16 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("tables", [False, True])
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [(QUICK, []), (TABLES, ["--tables"]), (replace(QUICK, family=2), ["--family", "2"])],
+    ids=["quick", "tables", "families"],
+)
 def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(
-    people, tmp_path, one_thread, tables
+    people, tmp_path, one_thread, recipe, told
 ):
-    whole = train(people, tmp_path / "whole", TABLES if tables else QUICK)
-    options = [str(people), str(tmp_path / "killed"), *(["--tables"] if tables else [])]
+    whole = train(people, tmp_path / "whole", recipe)
+    options = [str(people), str(tmp_path / "killed"), *told]
     with subprocess.Popen(
         [sys.executable, *SCRIPT, *options],
         stdout=subprocess.PIPE,
@@ -59,7 +63,7 @@ def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_weights(
                 break
     assert victim.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "weights.safetensors").exists()
-    resumed = train(people, tmp_path / "killed", TABLES if tables else QUICK, resume=True)
+    resumed = train(people, tmp_path / "killed", recipe, resume=True)
     wanted, found = load_file(whole), load_file(resumed)
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
     curves = [[line["loss"] for line in read_history(p.parent)] for p in (whole, resumed)]

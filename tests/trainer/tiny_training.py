@@ -28,7 +28,6 @@ QUICK: Recipe = replace(
     length=3,
     warmup=0.2,
     average=0.9,
-    family=2,
     augmentation=Augmentation(pad=2, contrast=0.1),
 )
 TABLES: Recipe = replace(
@@ -98,8 +97,9 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--family", type=int, default=1)
     parser.add_argument("--precision", default="no")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = TABLES if options.tables else QUICK
+    recipe = replace(TABLES if options.tables else QUICK, family=options.family)
     train(options.pictures, options.output, recipe, options.resume, options.precision)
