@@ -179,8 +179,9 @@ def throughline(job: Job) -> dict[str, np.ndarray]:
     cpu = processor_seconds() - cpu
     frames, cameras = int(summary["frames"]), len(job.videos)
     work = sum(took for stage, took in summary["stage_seconds"].items() if stage != "wait")
-    # a frame waits for the others of its round: a round has one of each camera
-    answer = measures(frames, summary["seconds"], cpu, np.array([work * cameras / frames]))
+    # a frame waits for those that are looked at with it: one of each camera, or of several rounds
+    together = max(cameras, run.AHEAD)
+    answer = measures(frames, summary["seconds"], cpu, np.array([work * together / frames]))
     for camera, name in enumerate(summary["cameras"]):
         path = folder / "tracks" / f"{name}.txt"
         found = mot.read_mot(path) if path.exists() else mot.parse(np.empty((0, 6)))

@@ -162,17 +162,22 @@ def growth_table(report: Report) -> str:
 
 def embeddings_table(report: Report) -> str:
     """Who finds the right person, at what price."""
-    cheapest = min(row["ms"]["median"] for row in report["rows"])
+    cheapest = min(row["ms"]["median"] for row in report["rows"] if row["ms"])
+
+    def share(value: float | None) -> str:
+        return "no weights" if value is None else f"{value:.3f}"
+
     rows = [
         [
             row["name"],
-            f"{row['ms']['median'] / cheapest:.1f}×",
-            f"{row['rank1']:.3f}" if row["rank1"] is not None else "no weights",
-            _spread(row["ms"], 2),
+            f"{row['ms']['median'] / cheapest:.1f}×" if row["ms"] else "",
+            share(row["rank1"]),
+            share(row["mAP"]),
+            _spread(row["ms"], 2) if row["ms"] else "",
         ]
         for row in report["rows"]
     ]
-    table = _table(["embedder", "time", "rank-1", "ms a crop"], rows)
+    table = _table(["embedder", "time", "rank-1", "mAP", "ms a crop"], rows)
     return table + "\n\n![Rank-1 against time](benchmarks/results/embeddings.png)"
 
 

@@ -46,7 +46,7 @@ from pipeline.zones import Detect, ignoring
 
 OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
 """Opens a package, or a foreign graph, for no more than so many pictures at once, where that is known."""
-_AHEAD = 4
+AHEAD = 4
 """Frames of files that are looked at together: more are no faster."""
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
@@ -107,7 +107,7 @@ def run(
     inputs = [Path(address.location) for address in addresses if not address.live]
     check_inputs(options.output, inputs, names if options.video else ())
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
-    ahead = _AHEAD if options.every_frame and may_look_ahead(settings.detector) else 0
+    ahead = AHEAD if options.every_frame and may_look_ahead(settings.detector) else 0
     if detect is None:  # a tick has no more than a picture of each camera
         detect = open_detector(settings.detector, open_network, max(len(names), ahead))
     detect = ignoring(detect, zones)

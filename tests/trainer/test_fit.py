@@ -30,15 +30,6 @@ def people(tmp_path_factory) -> Path:
     return draw_people(tmp_path_factory.mktemp("people") / "site")
 
 
-@pytest.fixture
-def one_thread():
-    """Sums of floats in the same order as in the processes that run beside."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [(QUICK, []), (TABLES, ["--tables"]), (replace(QUICK, family=2), ["--family", "2"])],

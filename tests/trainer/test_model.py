@@ -214,7 +214,7 @@ class Pebbles(nn.Module):
 
 
 @torch.no_grad()
-def test_ten_thousand_steps_stay_bounded():
+def test_ten_thousand_steps_stay_bounded(one_thread):
     torch.manual_seed(4)
     model = GRL(Pebbles(), 32, SIZE).eval()
     state, crops = model.initial_state(1), random_crops(6, 97)
@@ -238,7 +238,7 @@ def test_ten_thousand_steps_stay_bounded():
 
 
 @torch.no_grad()
-def test_the_reference_weights_stay_bounded(golden_grl):
+def test_the_reference_weights_stay_bounded(golden_grl, one_thread):
     """Without segments these very weights overflow float32 within 200 frames."""
     state, norms = golden_grl.initial_state(1, SIZE), []
     crops = random_crops(7, 16)
