@@ -157,15 +157,13 @@ def timed(pools: Mapping[str, StreamingReid], rounds: int) -> dict[str, dict[str
 
 
 def plot(rows: Sequence[Mapping[str, object]], path: Path) -> None:
-    """Better is up, cheaper is left; what has no weights stands on the floor, hollow."""
+    """Better is up, cheaper is left; what has no weights stands on the floor, hollow. Colours have no price."""
     mpl.use("Agg")
     figure, axis = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    judged = [row["rank1"] for row in rows if isinstance(row["rank1"], float)]
-    floor = min(judged, default=0.5) - 0.1
-    for row in rows:
-        ms, rank1 = row["ms"], row["rank1"]
-        if not isinstance(ms, dict):
-            continue  # not a network
+    shown = [(row, row["ms"], row["rank1"]) for row in rows if isinstance(row["ms"], dict)]
+    floor = min((rank1 for _, _, rank1 in shown if isinstance(rank1, float)), default=0.5) - 0.02
+    for number, (row, ms, rank1) in enumerate(shown):
+        assert isinstance(ms, dict)
         known = isinstance(rank1, float)
         height = rank1 if isinstance(rank1, float) else floor
         ends = [[ms["median"] - ms["least"]], [ms["most"] - ms["median"]]]
@@ -175,11 +173,11 @@ def plot(rows: Sequence[Mapping[str, object]], path: Path) -> None:
         )  # fmt: skip
         told = str(row["name"]) + ("" if known else " (no weights)")
         axis.annotate(
-            told, (ms["median"], height), textcoords="offset points", xytext=(0, 8), ha="center",
-            fontsize=9,
+            told, (ms["median"], height), textcoords="offset points", va="center",
+            xytext=(0, 12 if number % 2 else -13), ha="center", fontsize=9,
         )  # fmt: skip
     axis.set(xscale="log", xlabel="milliseconds a crop (least, median, most)", ylabel="rank-1")
-    axis.margins(x=0.2, y=0.2)
+    axis.margins(x=0.2, y=0.25)
     axis.grid(alpha=0.3, which="both")
     axis.set_title("What a good embedding costs")
     figure.savefig(path, dpi=90)
