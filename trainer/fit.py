@@ -16,8 +16,8 @@ from torch import Tensor
 from trainer.averaging import WeightAverage
 from trainer.checkpoints import FILE, Checkpoint, load, save
 from trainer.data.dataset import Tracklet, for_pairs
-from trainer.data.loading import Batch, TrainingBatches, labels_of
-from trainer.data.sampling import PairSampler
+from trainer.data.loading import Batch, TrainingBatches
+from trainer.data.sampling import PairSampler, labels_of
 from trainer.distributed import normalise_over_processes
 from trainer.errors import DivergedError, StorageError, UsageError
 from trainer.model import GRL, save_model

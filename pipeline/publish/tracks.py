@@ -186,7 +186,7 @@ class _Camera:
     def _trace(self, local: int, since: int, until: float) -> None:
         """Give somebody the spare boxes on his way from a frame that shows him towards another one."""
         start, known = self._frames.get(since), self._tracklets[local]
-        if start is None:
+        if start is None or local not in start.rows:
             return
         second = self._second(local, start, until)
         first = Look(start.time, _box(start.rows[local]))
@@ -200,13 +200,11 @@ class _Camera:
     def _second(self, local: int, start: _Frame, until: float) -> Look | None:
         """Another look at him that tells his pace: where he went to, or else where he came from."""
         if math.isfinite(until):
-            looks = [self._frames[int(until)]] if until in self._frames else []
+            near = [self._frames[int(until)]] if until in self._frames else []
         else:
-            near = takewhile(
-                lambda frame: abs(frame.time - start.time) <= _PACE,
-                self._between(start.number, -until),
-            )
-            looks = [frame for frame in near if local in frame.rows]
+            away = self._between(start.number, -until)
+            near = [*takewhile(lambda frame: abs(frame.time - start.time) <= _PACE, away)]
+        looks = [frame for frame in near if local in frame.rows]
         return Look(looks[-1].time, _box(looks[-1].rows[local])) if looks else None
 
     def _between(self, since: int, until: float) -> list[_Frame]:

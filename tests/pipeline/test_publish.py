@@ -232,6 +232,15 @@ def test_a_doubtful_box_is_of_one_person_and_not_of_one_who_is_followed_anyway(t
     assert lefts(tmp_path, 7) == {n + 1: (10 + 4 * n, 0.75) for n in range(12)}
 
 
+def test_who_is_named_when_his_first_frame_has_just_settled_has_the_others(tmp_path):
+    files = TrackFiles(tmp_path, reach=4)
+    for index in range(5):
+        files.sighting(walks(index, 0 if index in (0, 4) else None, [(0, 0.6)] * (index == 3)))
+    files.events([event("founded", 9, 1)])
+    files.close()
+    assert lefts(tmp_path, 9) == {4: (22, 0.6), 5: (26, 0.75)}
+
+
 def test_what_was_his_in_hindsight_is_forgotten_with_him(tmp_path):
     files = TrackFiles(tmp_path)
     for index in range(30):

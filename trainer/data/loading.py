@@ -1,7 +1,7 @@
 """Batches made ahead of the network by threads, always in the same order."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.dataset import Tracklet
-from trainer.data.sampling import PairSampler, evenly_run, one_per_chunk
+from trainer.data.sampling import PairSampler, evenly_run, labels_of, one_per_chunk
 from trainer.data.transforms import Augmentation, Clip, augment, read_clip
 
 Item = TypeVar("Item")
@@ -73,12 +73,6 @@ class TrainingBatches:
         frames = draw(len(tracklet), rng, self.length)
         clip = read_clip([tracklet.paths[i] for i in frames], *self.size)
         return augment(clip, self.augmentation, rng)
-
-
-def labels_of(tracklets: Sequence[Tracklet]) -> NDArray[np.int64]:
-    """(tracklets,): the identity of each, counted from 0 in order of the identities."""
-    identities = np.array([tracklet.identity for tracklet in tracklets])
-    return np.unique(identities, return_inverse=True)[1].astype(np.int64)
 
 
 def ahead(

@@ -41,6 +41,12 @@ def evenly_run(frames: int, rng: np.random.Generator, length: int = CLIP) -> Int
     return np.minimum(start + stride * np.arange(length), frames - 1)
 
 
+def labels_of(tracklets: Sequence[Tracklet]) -> IntArray:
+    """(tracklets,): the identity of each, counted from 0 in order of the identities."""
+    identities = np.array([tracklet.identity for tracklet in tracklets])
+    return np.unique(identities, return_inverse=True)[1].astype(np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class PairSampler:
     """Batches of pairs: the same person from two cameras, different people in different pairs.
@@ -75,8 +81,7 @@ class PairSampler:
 
     def _in_families(self, order: IntArray, alike: IntArray) -> IntArray:
         """Reorder so that everybody is followed by those who look like him."""
-        identities = np.array([tracklet.identity for tracklet in self.tracklets])
-        people = np.unique(identities, return_inverse=True)[1].tolist()
+        people = labels_of(self.tracklets).tolist()
         waiting: dict[int, deque[int]] = defaultdict(deque)
         for index in order.tolist():
             waiting[people[index]].append(index)
