@@ -85,9 +85,10 @@ class Objective(nn.Module):
         for loss, total in zip(losses, sums, strict=True):
             met = total.norm(dim=1) > 0
             loss.vectors[met] = F.normalize(total[met], dim=1)
-        vectors = F.normalize(self.identity_high.vectors, dim=1)
-        cosines = (vectors @ vectors.T).fill_diagonal_(-1.0)
-        self.alike.copy_(cosines.topk(self.alike.shape[1], dim=1).indices)
+        if self.alike.numel():
+            vectors = F.normalize(self.identity_high.vectors, dim=1)
+            cosines = (vectors @ vectors.T).fill_diagonal_(-1.0)
+            self.alike.copy_(cosines.topk(self.alike.shape[1], dim=1).indices)
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Parameters with their rates: backbone and GCE as given, everything else scaled."""
