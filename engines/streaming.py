@@ -134,7 +134,7 @@ class StreamingReid:
         self._frames[slots] = 0
 
     def _check(self, slots: NDArray[np.int64]) -> None:
-        if slots.ndim != 1 or len(np.unique(slots)) != len(slots):
+        if slots.ndim != 1 or len(set(slots.tolist())) != len(slots):
             raise InputError(f"slots must be a list without repeats, not {slots.tolist()}")
         inside = (slots >= 0) & (slots < len(self._in_use))
         if not inside.all() or not self._in_use[slots].all():

@@ -86,6 +86,8 @@ class MatchSettings:
     """Evidence, in nats, per unit of cosine."""
     noise: float = _GUESS.noise
     """What one frame alone adds to the variance, over what no number of frames removes."""
+    young: float = _GUESS.young
+    """How much less alike one frame alone is to its own person."""
     curve: Outline = ()
     """Points (cosine, nats) of a polygon, instead of `even` and `slope`."""
     known: float | None = None
@@ -102,7 +104,11 @@ class MatchSettings:
         """As the identities want it."""
         return IdentifySettings(
             mapping=Similarity(
-                even=self.even, slope=self.slope, noise=self.noise, curve=self.curve
+                even=self.even,
+                slope=self.slope,
+                noise=self.noise,
+                young=self.young,
+                curve=self.curve,
             ),
             site=Site(
                 overlapping=frozenset(self.overlapping),
@@ -185,7 +191,8 @@ class Settings:
             if known is None and "known" in likeness:
                 known = float(likeness["known"])
             even, slope = float(likeness["even"]), float(likeness["slope"])
-            return replace(match, even=even, slope=slope, known=known)
+            young = float(likeness.get("young", match.young))
+            return replace(match, even=even, slope=slope, young=young, known=known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{told} does not say what a likeness is worth: {error}") from error
 

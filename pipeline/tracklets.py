@@ -22,7 +22,7 @@ from pipeline.frames import FloatArray, Frame, IntArray, Path, TrackletUpdate, T
 from pipeline.ground import FloorMap
 from pipeline.identify.similarity import Mapping
 from pipeline.pixels import Image, Pixels
-from pipeline.quality import quality, sharpness
+from pipeline.quality import quality, sharpness, warm_up
 
 Seen: TypeAlias = tuple[Frame, Tracks]
 Floors: TypeAlias = abc.Mapping[str, FloorMap]
@@ -64,7 +64,7 @@ class TrackletSettings:
     """Crops after which an embedding carries a full judgement."""
     newest: int = 3
     """Crops that are held against all before them…"""
-    changed: float = 3.0
+    changed: float = 2.0
     """…and who speaks against one person by more nats than this ends the tracklet: it passed to somebody else."""
 
     def __post_init__(self) -> None:
@@ -119,7 +119,7 @@ class Tracklets:
         self._continuity = Continuity(
             pool.counts.capacity,
             pool.embedding_size,
-            mapping or Mapping(),
+            replace(mapping or Mapping(), young=0.0),  # the newest crops are of no young tracklet
             self._settings.newest,
             self._settings.changed,
         )
@@ -129,6 +129,7 @@ class Tracklets:
         self._heard = np.zeros(len(self._cameras))
         """…and when it came, by `_elapsed`."""
         self._elapsed, self._now = 0.0, np.inf
+        warm_up()
 
     @property
     def counts(self) -> TrackletCounts:
@@ -162,13 +163,15 @@ class Tracklets:
 
     def _note(self, frame: Frame, tracks: Tracks) -> None:
         keys, time = self._keys(frame, tracks), frame.time
-        new = np.setdiff1d(keys, self._rows["key"])
+        known = self._rows["key"]
+        at = np.searchsorted(known, keys).astype(np.int64)
+        new = keys[np.append(known, -1)[at] != keys]
         if len(new):
             rows = np.zeros(len(new), _ROW)
             rows["key"], rows["slot"], rows["since"] = new, -1, time
             rows["embedded"] = rows["told"] = -np.inf
             self._rows = np.sort(np.concatenate([self._rows, rows]), order="key")
-        at = np.searchsorted(self._rows["key"], keys).astype(np.int64)
+            at = np.searchsorted(self._rows["key"], keys).astype(np.int64)
         self._rows["seen"][at] = time
         self._footing.note(
             self._rows["walk"], at, frame.camera, tracks.boxes, frame.pixels.size, time

@@ -92,4 +92,6 @@ def lively_edge():
             module.running_var.uniform_(0.5, 1.5)
             module.weight.data.uniform_(0.7, 1.1)
             module.bias.data.normal_(0, 0.05)
+    model.low_steps.scale.uniform_(0.5, 1.5)
+    model.low_steps.shift.normal_(0, 0.05)
     return model

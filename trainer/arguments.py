@@ -34,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     )
     _detector(commands.add_parser("detector", help="fine-tune a YOLO to find people"))
     _likeness(commands.add_parser("likeness", help="fit what a cosine says, from vectors of embed"))
+    _settle(
+        commands.add_parser("settle", help="measure the memory frame by frame, for young tracklets")
+    )
     _models(commands.add_parser("models", help="train the shipped weights anew"))
     return whole
 
@@ -180,6 +183,26 @@ def _likeness(likeness: argparse.ArgumentParser) -> None:
     likeness.add_argument(
         "--known", type=float, help="chance that a tracklet is of somebody known (not written)"
     )
+    likeness.add_argument(
+        "--young",
+        type=float,
+        help="how much less alike one frame alone is to its own person (not written)",
+    )
+
+
+def _settle(settle: argparse.ArgumentParser) -> None:
+    settle.add_argument("weights", type=Path, help="of a causal network")
+    settle.add_argument(
+        "--data", required=True, nargs="+", help=f"what it learnt from, or its like: {DATA}"
+    )
+    settle.add_argument("-o", "--output", type=Path, required=True, help="the same, settled")
+    settle.add_argument(
+        "--recipe", choices=("paper", "strong", "live"), default="strong", help="how it learnt"
+    )
+    settle.add_argument("--tracklets", type=_positive, default=2000, help="so many, drawn (2000)")
+    settle.add_argument("--seed", type=int, default=0)
+    settle.add_argument("--threads", type=_positive, default=2, help="to read pictures with (2)")
+    settle.add_argument("--cpu", action="store_true", help="even where there is a GPU")
 
 
 def _models(models: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from trainer.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """Log-likelihood ratio = slope · (cosine − even)."""
+    """Log-likelihood ratio = slope · (cosine − even), between tracklets of many frames."""
 
     even: float
     slope: float

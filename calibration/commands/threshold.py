@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,8 +25,9 @@ from calibration.site_file import Section, provenance, write_result
 from calibration.strangers import surely, told_by
 from pipeline.frames import IntArray
 from pipeline.run import network_of, open_fastest, open_pool
-from pipeline.settings import EmbedderSettings, load_settings
+from pipeline.settings import EmbedderSettings, Settings, load_settings
 
+Floats: TypeAlias = NDArray[np.float64]
 RATES = (1e-1, 1e-2, 1e-3)
 KNOTS = np.tanh(np.linspace(-0.6, 2.9, 36))
 EXAMPLES = """examples:
@@ -47,6 +49,7 @@ class Outcome:
 
     curve: list[tuple[float, float]]
     noise: float
+    young: float
     even: float
     labelled: bool
     tracklets: int
@@ -143,9 +146,11 @@ def _outcome(
 ) -> Outcome:
     noise, looks, who = 1.0, seen.looks, seen.who
     # The curve is as seen at the usual number of frames; the mapping wants it at very many.
-    sharper = 1 + noise * 2 / float(np.median(looks.frames))
-    nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * sharper
-    curve = _bends(nats)
+    usual = 2 / float(np.median(looks.frames))
+    young = _settings(options.site).identify().mapping.young
+    at = KNOTS + young * usual
+    nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * (1 + noise * usual)
+    curve = _bends(at, nats)
     if not curve or curve[0][1] >= 0 or curve[-1][1] <= 0:
         raise RefusedError(
             "no likeness speaks for one person, or none for two: no mapping was written; use another network"
@@ -154,7 +159,8 @@ def _outcome(
     return Outcome(
         curve=curve,
         noise=noise,
-        even=float(np.interp(0.0, nats, KNOTS)),
+        young=young,
+        even=float(np.interp(0.0, nats, at)),
         labelled=who is not None,
         tracklets=len(looks),
         pairs_of_strangers=likeness.pairs,
@@ -166,13 +172,18 @@ def _outcome(
     )
 
 
-def _bends(nats: NDArray[np.float64]) -> list[tuple[float, float]]:
+def _settings(site: Path | None) -> Settings:
+    """As they are before: what is known of the embedder."""
+    return load_settings(site) if site and site.exists() else Settings()
+
+
+def _bends(at: Floats, nats: Floats) -> list[tuple[float, float]]:
     """The points of the curve at which it is not level on both sides."""
     steps = np.diff(nats) > 1e-3
     bends = np.append(steps, False) | np.append(False, steps)
     return [
         (round(float(c), 4), round(float(n), 3))
-        for c, n in zip(KNOTS[bends], nats[bends], strict=True)
+        for c, n in zip(at[bends], nats[bends], strict=True)
     ]
 
 
@@ -194,7 +205,12 @@ def _write_site(path: Path, seen: _Seen, outcome: Outcome) -> None:
             **{f"realised_at_{rate}": value for rate, value in outcome.realised.items()},
         },
     )
-    match: Section = {"even": outcome.even, "noise": outcome.noise, "curve": outcome.curve}
+    match: Section = {
+        "even": outcome.even,
+        "noise": outcome.noise,
+        "young": outcome.young,
+        "curve": outcome.curve,
+    }
     write_result(path, "threshold", {"match": match}, origin)
 
 

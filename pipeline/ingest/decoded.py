@@ -2,6 +2,7 @@
 
 from threading import Lock
 
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
@@ -15,6 +16,8 @@ _EIGHT_BITS = frozenset(
 """Formats of three planes of bytes, from which a part can be cut."""
 _SMALLEST = 32
 """Pixels: swscale converts narrower pictures differently."""
+_OPENCV_KNOWS = frozenset({2, 5, 6})
+"""Numbers of the colour spaces that OpenCV converts as swscale does: not said, and both kinds of BT.601."""
 
 
 class Converters:
@@ -45,7 +48,17 @@ class DecodedPixels:
         return self._bgr(self._converters.whole, *self.size)
 
     def fill(self, target: Image) -> None:
-        target[:] = self._bgr(self._converters.shrink, target.shape[1], target.shape[0])
+        height, width = target.shape[:2]
+        frame = self._frame
+        plain = frame.format.name == "yuv420p" and frame.colorspace in _OPENCV_KNOWS
+        if plain and frame.color_range != ColorRange.JPEG and not (width | height) & 1:
+            # Half the time of swscale: the planes are shrunk one by one, and only what is left is converted.
+            small = np.empty((height * 3 // 2, width), np.uint8)
+            for source, part in zip(_planes(frame), _cut420(small), strict=True):
+                _shrink(source, part)
+            cv2.cvtColor(small, cv2.COLOR_YUV2BGR_I420, dst=target)
+        else:
+            target[:] = self._bgr(self._converters.shrink, width, height)
 
     def part(self, left: int, top: int, right: int, bottom: int) -> Image:
         if not self._planar:
@@ -78,11 +91,8 @@ class DecodedPixels:
                     frame, format="yuv420p", dst_color_range=ColorRange.MPEG, threads=1
                 )
         planes = np.empty((height * 3 // 2, width), np.uint8)
-        flat, start = planes.reshape(-1), 0
-        for plane, share in zip(_planes(frame), (1, 2, 2), strict=True):
-            high, wide = height // share, width // share
-            flat[start : start + high * wide].reshape(high, wide)[:] = plane[:high, :wide]
-            start += high * wide
+        for plane, part in zip(_planes(frame), _cut420(planes), strict=True):
+            part[:] = plane[: part.shape[0], : part.shape[1]]
         return planes
 
     def _bgr(self, converter: VideoReformatter, width: int, height: int) -> Image:
@@ -92,6 +102,22 @@ class DecodedPixels:
                 self._frame, width=width, height=height, format="bgr24", threads=1
             )
         return _array(converted)
+
+
+def _cut420(planes: Plane) -> list[Plane]:
+    """Y, U and V as they lie below each other in (H·3/2, W)."""
+    width, height = planes.shape[1], planes.shape[0] * 2 // 3
+    y, u, v = np.split(planes.reshape(-1), [height * width, height * width * 5 // 4])
+    return [y.reshape(height, width), *(c.reshape(height // 2, width // 2) for c in (u, v))]
+
+
+def _shrink(source: Plane, target: Plane) -> None:
+    """Shrunk or enlarged, by halves as far as that goes: else most pixels would be passed over."""
+    height, width = target.shape
+    while source.shape[0] >= 2 * height and source.shape[1] >= 2 * width:
+        half = source.shape[1] // 2, source.shape[0] // 2
+        source = np.asarray(cv2.resize(source, half, interpolation=cv2.INTER_AREA), np.uint8)
+    cv2.resize(source, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def _power_of_two(least: int) -> int:

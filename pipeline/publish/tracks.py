@@ -4,7 +4,7 @@ The file of a camera is always as right as is known by now: its last frames stay
 gets its identity, or a correction gives it another one, the end of the file is written anew from where that
 tracklet began. So the first second of a person carries the same number as the rest, and so do the doubtful boxes
 that led up to him and on from him. Frames in which somebody was overlooked or hidden, before he was seen again, are
-filled in between, with confidence 0.
+filled in between, with confidence 0, and so are those that nobody looked at because they were dropped.
 """
 
 import math
@@ -31,6 +31,7 @@ _FLUSH = 25
 """Frames of a camera after which its file is brought up to date: what kill -9 can cost."""
 _PACE = 0.4
 """Seconds between two looks that tell somebody's pace."""
+_NOBODY = np.empty((0, 5), np.float32)
 _HIDDEN, _WALKED = 3.0, 3.0
 """Seconds out of sight that are filled in between, and heights of his box that somebody may have walked meanwhile."""
 
@@ -129,6 +130,9 @@ class _Camera:
         scores: list[float],
     ) -> None:
         number = frame.number
+        for dropped in self._dropped(frame):
+            self._frames[dropped.number] = dropped
+            self._stale = min(self._stale, dropped.number)
         self._frames[number] = frame
         self._stale = min(self._stale, number)
         for local, identity, box, score in zip(ids, identities, boxes, scores, strict=True):
@@ -148,6 +152,15 @@ class _Camera:
         self._unwritten += 1
         if self._unwritten >= _FLUSH:
             self._write()
+
+    def _dropped(self, frame: _Frame) -> Iterator[_Frame]:
+        """The frames since the last one, without anybody in them: people may have walked on meanwhile."""
+        last = next(reversed(self._frames.values()), frame)
+        took, steps = frame.time - last.time, frame.number - last.number
+        if 0 < took <= _HIDDEN and steps <= self._reach:
+            for number in range(last.number + 1, frame.number):
+                time = last.time + took * (number - last.number) / steps
+                yield _Frame(number, time, _NOBODY)
 
     def name(self, local: int, identity: int) -> None:
         known = self._tracklets.get(local)

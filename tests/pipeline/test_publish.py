@@ -78,7 +78,7 @@ def test_rows_wait_for_their_identity_and_corrections_hold_from_the_beginning(tm
     files.events([event("joined", 8, 2), event("left", 8, 2)])
     files.ended([("hall", 2)])
     files.close()
-    assert named(tmp_path) == [(n, identity) for n in (1, 2, 3, 5) for identity in (3, 8)]
+    assert named(tmp_path) == [(n, identity) for n in (1, 2, 3, 4, 5) for identity in (3, 8)]
     assert files.unnamed == 0
 
 
@@ -123,18 +123,38 @@ def test_a_correction_reaches_the_rows_on_disk_as_far_as_memory_goes(tmp_path):
 
 
 def test_who_was_overlooked_for_a_moment_is_filled_in_without_confidence(tmp_path):
-    """Half a second, in the frames that were looked at and no other; more than three seconds are left open."""
+    """Half a second, dropped frames among it; more than three seconds are left open."""
     files = TrackFiles(tmp_path)
     for index, left in ((0, 10.0), (2, None), (3, None), (5, 60.0), (20, None), (36, 200.0)):
         files.sighting(at(index, {} if left is None else {1: (9, left)}))
     files.close()
     assert lefts(tmp_path, 9) == {
         1: (10, 0.75),
+        2: (20, 0),
         3: (30, 0),
         4: (40, 0),
+        5: (50, 0),
         6: (60, 0.75),
         37: (200, 0.75),
     }
+
+
+def test_dropped_frames_are_filled_in_whoever_he_turns_out_to_be(tmp_path):
+    """A loop that looks at every third frame only, and learns late, twice, and both times anew."""
+    files = TrackFiles(tmp_path, reach=91)
+    for index in range(0, 151, 3):
+        files.sighting(at(index, {1: (0, 10.0 + index)} if index % 60 else {}))
+        if index == 75:
+            files.events([event("founded", 5, 1)])
+        if index == 120:
+            files.events([event("corrected", 4, 1, previous=5)])
+    files.close()
+    numbers = [int(row[0]) for row in rows(tmp_path)]
+    assert numbers == [*range(4, 152)], "in order, and nobody twice"
+    assert {frame: left for frame, (left, _) in lefts(tmp_path, 4).items()} == {
+        number: pytest.approx(9 + number, abs=0.06) for number in range(31, 152)
+    }
+    assert sorted(lefts(tmp_path, 5)) == [*range(4, 31)], "as far as memory goes"
 
 
 def test_who_was_hidden_and_came_back_as_another_tracklet_is_filled_in_once_he_is_known(tmp_path):

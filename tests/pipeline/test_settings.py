@@ -108,19 +108,22 @@ def test_what_is_known_of_a_site_reaches_the_identities(tmp_path):
 
 def test_what_an_embedder_brings_holds_where_the_site_says_nothing(tmp_path):
     package = tmp_path / "network"
-    Path(f"{package}.likeness.json").write_text('{"even": 0.4, "slope": 9.0, "known": 0.1}')
+    told = {"even": 0.4, "slope": 9.0, "known": 0.1, "young": 0.2}
+    Path(f"{package}.likeness.json").write_text(json.dumps(told))
 
     def likeness(match):
         text = f'[embedder]\npackage = "{package}"\n[match]\n{match}'
         found = load_settings(written(tmp_path, text)).identify()
-        return found.mapping.even, found.mapping.slope, found.known
+        return found.mapping.even, found.mapping.slope, found.mapping.young, found.known
 
-    assert likeness("") == (0.4, 9.0, 0.1)
-    assert likeness("known = 0.3") == (0.4, 9.0, 0.3)
-    assert likeness("known = 0.5") == (0.4, 9.0, 0.5), (
+    assert likeness("") == (0.4, 9.0, 0.2, 0.1)
+    assert likeness("known = 0.3") == (0.4, 9.0, 0.2, 0.3)
+    assert likeness("known = 0.5") == (0.4, 9.0, 0.2, 0.5), (
         "said, though it is what there would be anyway"
     )
-    assert likeness("even = 0.6") == (0.6, 25.0, 0.5), "a site's own figures are not mixed with it"
+    assert likeness("even = 0.6") == (0.6, 25.0, 0.0, 0.5), (
+        "figures of its own are not mixed with it"
+    )
     with pytest.raises(IdentifyError, match="known is a chance between 0 and 1, not 2"):
         likeness("known = 2.0")
 

@@ -44,11 +44,13 @@ def test_it_is_written_for_a_package_and_too_few_people_are_said(tmp_path, capsy
         str(tmp_path / "v.npz"),
         "-o",
         str(tmp_path / "chosen.json"),
-        "--even",
-        "0.6",
+        *("--even", "0.6", "--young", "0.1"),
     ]
     assert main(words) == 0
-    assert json.loads((tmp_path / "chosen.json").read_text()) == fitted | {"even": 0.6}
+    assert json.loads((tmp_path / "chosen.json").read_text()) == fitted | {
+        "even": 0.6,
+        "young": 0.1,
+    }
     np.savez(tmp_path / "few.npz", **people(1, noise=1.0))
     assert main(["likeness", str(tmp_path / "few.npz"), "-o", str(tmp_path / "no.json")]) == 2
     assert "too few" in capsys.readouterr().err

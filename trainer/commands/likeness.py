@@ -23,8 +23,8 @@ def run(options: argparse.Namespace) -> None:
     chosen = {"even": options.even, "slope": options.slope}
     likeness = replace(likeness, **{k: v for k, v in chosen.items() if v is not None})
     told = {"even": round(likeness.even, 4), "slope": round(likeness.slope, 2)}
-    if options.known is not None:
-        told["known"] = options.known
+    more = {"known": options.known, "young": options.young}
+    told |= {key: value for key, value in more.items() if value is not None}
     _write(options.output, json.dumps(told) + "\n")
     Console(stderr=True).print(
         f"{options.output}: even at {likeness.even:.3f}, {likeness.slope:.1f} nats a unit of cosine"

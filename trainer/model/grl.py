@@ -17,6 +17,7 @@ from trainer.model.backbones import map_size
 from trainer.model.correlation import CorrelationEstimation, FusedCorrelation
 from trainer.model.pooling import PairHead, PoolingHead
 from trainer.model.reciprocal import ReciprocalLearning, spatial_mean
+from trainer.model.stepwise import Stepwise
 
 SEGMENT = 8
 """Frames after which a stream folds its embedding into the tracklet's mean and starts its recurrence anew."""
@@ -93,6 +94,7 @@ class GRL(nn.Module):
         self.backward_in_time = ReciprocalLearning(channels)
         self.high_norm = nn.BatchNorm1d(channels)
         self.low_norm = nn.BatchNorm1d(channels)
+        self.low_steps = Stepwise(channels, SEGMENT)
         self.pooling = PoolingHead(channels)
         self.pair_pooled = PairHead(channels)
         self.pair_low = PairHead(channels)
@@ -170,13 +172,24 @@ class GRL(nn.Module):
         R, u, f, p, z = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
         return CausalOutput(R, u, f, p, self._fold_segments(z))
 
+    def memories(self, clips: Tensor) -> Tensor:
+        """2·GAP(M) (B, T, C) after each of the first T ≤ 8 frames, as it comes to be normalised."""
+        return self._causal_recurrence(self.features(clips))[2]
+
+    def _causal_recurrence(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """R, and not yet normalised f and GAP(M), of segments X (N, T ≤ 8, C, h, w), after each frame."""
+        frames = torch.arange(1, X.shape[1] + 1, device=X.device, dtype=torch.float32)[:, None]
+        R, H, L = self._split(X, spatial_mean(X).cumsum(dim=1) / frames)
+        f, M = self._recur(self.forward_in_time, H, L, L[:, 0])
+        return R, 2 * f, 2 * M
+
     def _causal_segments(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """R, u, f, p, z of segments X (N, T ≤ 8, C, h, w), after each frame, each (N, T, …)."""
         T = X.shape[1]
         frames = torch.arange(1, T + 1, device=X.device, dtype=torch.float32)[:, None]
-        R, H, L = self._split(X, spatial_mean(X).cumsum(dim=1) / frames)
-        f, M = self._recur(self.forward_in_time, H, L, L[:, 0])
-        f, u = self._unit(2 * f, self.high_norm), self._unit(2 * M, self.low_norm)
+        R, f, M = self._causal_recurrence(X)
+        f = self._unit(f, self.high_norm)
+        u = self._unit(self.low_steps(M), self.low_norm)
         p = self.pooling(f, f.new_ones(T, T).tril()[None])
         return R, u, f, p, torch.cat((u, p, f.cumsum(dim=1) / frames), dim=-1)
 
@@ -221,7 +234,8 @@ class GRL(nn.Module):
         first = (frame == 0)[:, :, None, None]
         f, M = self.forward_in_time(H, L, torch.where(first, L, state.memory))
         f = F.normalize(self.high_norm(2 * f), dim=-1)
-        u = F.normalize(self.low_norm(2 * spatial_mean(M)), dim=-1)
+        low = self.low_steps.at(frame, 2 * spatial_mean(M))
+        u = F.normalize(self.low_norm(low), dim=-1)
 
         position = torch.arange(SEGMENT, device=X.device, dtype=torch.float32)[None]
         f = torch.where((position == frame)[:, :, None], f[:, None], state.high)

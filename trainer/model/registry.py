@@ -99,6 +99,7 @@ def _crop_size(path: Path) -> tuple[int, int]:
 def load_weights(model: GRL, tensors: Mapping[str, Tensor], source: Path) -> None:
     """Copy tensors into the network, or say by name what is missing, unexpected or misshapen."""
     own = model.state_dict()
+    tensors = {key: own[key] for key in own if key.startswith("low_steps.")} | dict(tensors)
     problems = [f"missing {key}" for key in own if key not in tensors]
     problems += [f"unexpected {key}" for key in tensors if key not in own]
     problems += [
@@ -111,4 +112,4 @@ def load_weights(model: GRL, tensors: Mapping[str, Tensor], source: Path) -> Non
     unsound = [key for key, value in tensors.items() if not value.isfinite().all()]
     if unsound:
         raise WeightsError(f"{source} holds values that are not finite in {', '.join(unsound)}")
-    model.load_state_dict(dict(tensors))
+    model.load_state_dict(tensors)

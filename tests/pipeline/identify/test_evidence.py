@@ -28,6 +28,20 @@ def test_a_cosine_says_what_two_normal_distributions_say():
     np.testing.assert_allclose(blurred, expected / 3, atol=1e-3)
 
 
+def test_who_was_seen_for_a_moment_may_be_less_alike():
+    """One against four frames and against very many: a quarter more and none more is made up for."""
+    cosines = np.full((1, 3), 0.5, np.float32)
+    got = Mapping(even=0.6, slope=10.0, noise=0.0, young=0.16)(
+        cosines, np.array([1]), np.array([1, 4, 10**9])
+    )
+    np.testing.assert_allclose(got, [[2.2, 1.0, 0.6]], atol=1e-5)
+    curve = ((0.0, -4.0), (1.0, 4.0))
+    got = Mapping(curve=curve, noise=0.0, young=0.16)(
+        np.full((1, 1), 0.5, np.float32), np.array([4]), np.array([2])
+    )
+    np.testing.assert_allclose(got, [[0.96]], atol=1e-5)
+
+
 def test_no_cosine_is_proof():
     assert Mapping(slope=1000, limit=7)(
         np.array([[1.0, -1.0]], np.float32), MANY, MANY
