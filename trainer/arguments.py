@@ -8,6 +8,7 @@ EPILOG = """examples:
   python -m trainer train --data mars:/data/mars --network grl-r50 --recipe paper --backbone imagenet -o runs/r50
   python -m trainer train --data runs/reid --mode clip --recipe strong -o runs/clip
   python -m trainer train --data runs/reid --mode causal --teacher runs/clip/weights.safetensors -o runs/causal
+  python -m trainer settle runs/causal/weights.safetensors --data runs/reid -o runs/causal/settled.safetensors
   python -m trainer evaluate --data runs/reid runs/causal/weights.safetensors:stream,mean histogram
   python -m trainer embed --weights models/grl-edge.safetensors --mode stream crops/ -o crops.npz
   torchrun --nproc-per-node 4 -m trainer train --data mars:/data/mars --network grl-r50 -o runs/r50
