@@ -21,6 +21,8 @@ Events: TypeAlias = list[IdentityEvent]
 
 _log = logging.getLogger(__name__)
 
+_SECOND_THOUGHTS, _COMPARISONS = 64, 200_000
+"""Tracklets that are judged anew at once, at most, and comparisons that this may take: a few milliseconds."""
 _LEAP = 3600.0
 """Seconds between two ticks that no gap in the streams explains."""
 
@@ -49,7 +51,9 @@ class Identifier:
         self._prior = Prior(settings.site, settings.floor)
         self._gallery: Gallery | None = None
         self._next_identity = 1
-        self._now = self._swept = -math.inf
+        self._now = self._swept = self._thought = -math.inf
+        self._turn = 0
+        """Whose turn it is to be judged anew."""
         if store is not None:
             self._next_identity = store.next_identity
             if store.size is not None:
@@ -72,7 +76,8 @@ class Identifier:
         written = gallery.write(updates)
         past = gallery.end(ended)
         due, unseated = self._due(gallery, written, past)
-        changed, events = self._judge(gallery, due, unseated) if len(due) else (due, [])
+        again = np.setdiff1d(self._again(gallery, now), due)
+        changed, events = self._judge(gallery, due, unseated, again)
         events = forgotten + events + _departures(gallery, past)
         self._save(gallery, np.unique(np.concatenate([written, past, changed])))
         self._tidy(gallery, past, changed, now)
@@ -140,10 +145,33 @@ class Identifier:
         unseated = impossible(gallery, written, self._prior)
         return np.unique(np.concatenate([written[due], last_word, unseated])), unseated
 
+    def _again(self, gallery: Gallery, now: float) -> IntArray:
+        """Rows to judge once more though nothing new was seen of them: all those of late, as they take turns.
+
+        They may turn out to be somebody else who is known, but not somebody new: with everybody more who is known
+        the same evidence is worth less, and that is no reason to doubt what was found out before.
+        """
+        if self._thought <= now < self._thought + self.settings.again:
+            return np.empty(0, np.int64)
+        self._thought, table = now, gallery.table
+        late = (table["identity"] > 0) & (table["last"] > now - self.settings.lately)
+        rows = np.flatnonzero(late & (table["judged"] > 0))
+        rows = rows[gallery.of_this_run(rows)]
+        most = min(_SECOND_THOUGHTS, max(1, _COMPARISONS // max(len(gallery), 1)))
+        if len(rows) > most:
+            rows = np.roll(rows[np.argsort(table["serial"][rows])], -(self._turn % len(rows)))[
+                :most
+            ]
+            self._turn += most
+        return rows
+
     def _judge(
-        self, gallery: Gallery, due: IntArray, unseated: IntArray
+        self, gallery: Gallery, fresh: IntArray, unseated: IntArray, again: IntArray
     ) -> tuple[IntArray, Events]:
-        """Give the rows in `due` their identities; returns the rows that changed, and the events."""
+        """Give the rows that are due their identities, `fresh` or `again`; returns what changed, and the events."""
+        due = np.union1d(fresh, again)
+        if not len(due):
+            return due, []
         table, settings = gallery.table, self.settings
         before = table["identity"].copy()
         gallery.assign(unseated, np.zeros(len(unseated), np.int64))
@@ -155,9 +183,12 @@ class Identifier:
         rank[np.lexsort((table["serial"][due], -table["frames"][due]))] = np.arange(len(due))
         identity = table["identity"][evidence.rows]
         first_new = self._next_identity
-        score = settle(evidence, identity, may_found, rank, rules=rules, next_number=self._number)
+        settled = np.isin(due, again)
+        score = settle(
+            evidence, identity, may_found, rank, settled, rules=rules, next_number=self._number
+        )
         gallery.assign(evidence.rows, identity)
-        table["score"][due], table["judged"][due] = score, table["frames"][due]
+        table["score"][due], table["judged"][fresh] = score, table["frames"][fresh]
         merge(gallery, evidence, settings, self._prior)
         self.counts.judged += len(due)
 

@@ -127,6 +127,7 @@ def settle(
     identity: IntArray,
     may_found: NDArray[np.bool_],
     rank: IntArray,
+    settled: NDArray[np.bool_] | None = None,
     *,
     rules: Rules,
     next_number: Callable[[], int],
@@ -136,9 +137,11 @@ def settle(
     Rounds, because an assignment gives one identity to one tracklet, and somebody whom two cameras
     see has two: whoever is outbid by a tracklet that may be the same person waits until that one
     is in, and is then judged against both. Once nobody joins any more, the others found
-    identities: those of lowest `rank` first, so that their likes can join them in the next round.
+    identities: those of lowest `rank` first, so that their likes can join them in the next round. Who is `settled` (P,)
+    in an identity is not torn from it for nobody.
     """
     at = evidence.at
+    settled = np.zeros(len(at), np.bool_) if settled is None else settled
     undecided = np.ones(len(at), np.bool_)
     result = np.zeros(len(at), np.float32)
     pairs = evidence.pairs() - rules.newcomer
@@ -147,7 +150,10 @@ def settle(
         some = np.flatnonzero(undecided)
         own = identity[at[some]]
         numbers, scores = evidence.toward(some, identity)
-        scores = scores - rules.newcomer + rules.hysteresis * (numbers == own[:, None])
+        scores -= rules.newcomer
+        held = numbers == own[:, None]
+        kept = held & settled[some][:, None] & np.isfinite(scores)
+        scores = np.where(kept, np.maximum(scores, 0.0), scores) + rules.hysteresis * held
         # Alone in its identity, a tracklet keeps it by being unlike everybody else.
         alone = (own > 0) & ((identity == own[:, None]).sum(axis=1) == 1)
         fallback = np.where(alone, rules.hysteresis, 0.0)

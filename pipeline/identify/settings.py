@@ -25,6 +25,11 @@ class IdentifySettings:
     """Chance that a tracklet is of somebody known, before anything is known of it."""
     hysteresis: float = 1.0
     """Nats by which a correction must be better than what was said before."""
+    again: float = 1.0
+    """Seconds after which those who were seen lately are judged anew, though nothing new is known of them: of others
+    something may be…"""
+    lately: float = 120.0
+    """…and how long ago that is, in seconds."""
     merge: float = 4.0
     """Nats, on average over their tracklets, above which two identities are one."""
     rows_per_identity: int = 12
@@ -36,6 +41,10 @@ class IdentifySettings:
     def __post_init__(self) -> None:
         if not (0 < self.known < 1):
             raise IdentifyError(f"known is a chance between 0 and 1, not {self.known}")
+        if not (self.again > 0 and self.lately >= 0):
+            raise IdentifyError(
+                f"again is above 0 s, and lately 0 s or more, not {self.again} and {self.lately}"
+            )
         if not (self.settled_frames >= 1 and self.rows_per_identity >= 2 and self.retention > 0):
             raise IdentifyError(
                 "identities need settled_frames ≥ 1, rows_per_identity ≥ 2 and a retention above 0 s"
