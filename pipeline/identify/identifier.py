@@ -192,7 +192,7 @@ class Identifier:
         merge(gallery, evidence, settings, self._prior)
         self.counts.judged += len(due)
 
-        time = float(table["last"][due].max())
+        time = float(table["last"][due].max(initial=self._thought))
         changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
         self._inherit(gallery, changed)
         changed = changed[np.lexsort((table["serial"][changed], -table["frames"][changed]))]

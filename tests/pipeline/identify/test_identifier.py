@@ -129,6 +129,7 @@ def test_who_was_taken_for_somebody_known_is_judged_again_once_there_is_somebody
     events = feed(identifier, {("hall", 2): view(BEN)}, start=5 + later, frames=range(1, 17))
     story = [(e.kind, e.identity, e.previous) for e in events if e.camera == "door"]
     assert story == ([(EventKind.CORRECTED, 2, 1)] if corrected else [])
+    assert all(e.time >= 5 + later for e in events), "told when it is known, not when he was seen"
     assert identifier.identity_of("hall", 2) == 2
 
 
