@@ -6,7 +6,8 @@ people arrive at a rate that the tracker measures itself, anywhere in the pictur
 returns near where it was heading, less and less surely as time goes by. Whichever is likelier
 wins, so that there is no distance to tune, and a busy entrance is judged more strictly than an
 empty hall. Where detections bring colours, these speak in every round: who is hidden must not take
-over the box of the one in front.
+over the box of the one in front. Whoever stays in one place while the detector is anything but sure of him is a
+planter or a coat, and is followed without being shown.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.frames import Detections, FloatArray, IntArray, Tracks
 from pipeline.track.association import match_overlapping, match_returning
 from pipeline.track.motion import Motion, begin, predict, update
@@ -31,6 +33,12 @@ ARRIVALS = 1.0
 """New people per second until the tracker knows better…"""
 ARRIVALS_MEMORY = 30.0
 """…which takes it about so many seconds. Less than one in this time is never assumed."""
+
+
+_STAYS = 0.15
+"""Heights that somebody's centre may move while he stays in one place."""
+_TRUST = 3.0
+"""Seconds over which scores are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,10 @@ class TrackerSettings:
     just_now: float = 0.3
     recent: float = 0.7
     """Tracks seen within this time are matched by overlap; others only by weighing the odds."""
+    furniture: float = 4.0
+    """Who stays in one place for longer, and has no more than…"""
+    distrusted: float = 0.75
+    """…this share of `sure` as his mean score, is not shown until he moves, or the detector is surer of him."""
     absence: float = 3.0
     """How long people who return were out of sight, on average."""
     patience: float = 10.0
@@ -97,6 +109,8 @@ class Tracker:
         self._beliefs = np.empty((0, 5, 4))
         """As of each row's last look."""
         self._colours = np.empty((0, 0), np.float32)
+        self._stays = np.empty((0, 4))
+        """Where each row has stayed, x and y, since when, and its mean score."""
         self._next_id = 1
         self._time: float | None = None
         self._elapsed = 0.0
@@ -114,6 +128,7 @@ class Tracker:
         matched = np.flatnonzero(partner >= 0)
         if len(matched):
             self._remember(matched, colours[partner[matched]], time)
+            stay(self._stays, partner, boxes, scores, self._rows["seen"], time)
             self._rows["seen"][matched] = time
             self._rows["looks"][matched] += 1
         founders = np.ones(len(boxes), bool)
@@ -122,10 +137,11 @@ class Tracker:
         if len(founding):
             self._found(boxes[founding], scores[founding], colours[founding], time)
             partner = np.concatenate([partner, founding])
-        shown = np.flatnonzero((partner >= 0) & (self._rows["looks"] > 1))
+        there = (partner >= 0) & (self._rows["looks"] > 1)
+        shown = np.flatnonzero(there & ~self._furniture(time))
         rows, chosen = self._rows[shown], order[partner[shown]]
         spare = scores >= self._settings.doubtful
-        spare[partner[shown]] = False
+        spare[partner[there]] = False
         if len(self._rows) > self._settings.most:
             latest = np.argsort(-self._rows["seen"], kind="stable")[: self._settings.most]
             self._keep(np.sort(latest))
@@ -158,6 +174,7 @@ class Tracker:
         if elapsed < 0:
             rows["seen"] += elapsed
             rows["born"] += elapsed
+            self._stays[:, 2] += elapsed
         self._arrivals *= np.exp(-self._elapsed / ARRIVALS_MEMORY)
         recent = max(settings.recent, self._elapsed)
         pause = min(self._elapsed, settings.pause)
@@ -168,7 +185,14 @@ class Tracker:
 
     def _keep(self, kept: IntArray) -> None:
         self._rows, self._beliefs = self._rows[kept], self._beliefs[kept]
-        self._colours = self._colours[kept]
+        self._colours, self._stays = self._colours[kept], self._stays[kept]
+
+    def _furniture(self, time: float) -> NDArray[np.bool_]:
+        settings = self._settings
+        stays = time - self._stays[:, 2] > settings.furniture
+        distrusted = self._stays[:, 3] <= settings.distrusted * settings.sure
+        furniture: NDArray[np.bool_] = stays & distrusted
+        return furniture
 
     def _glances(self, detections: Detections, order: IntArray) -> FloatArray:
         """Colours of the detections; of no use, and none, where those of the tracks are not their like."""
@@ -247,9 +271,29 @@ class Tracker:
         self._next_id += len(boxes)
         self._rows = np.concatenate([self._rows, born])
         self._colours = np.concatenate([self._colours, colours])
+        centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+        since = np.full(len(boxes), time)
+        self._stays = np.concatenate([self._stays, np.column_stack([centres, since, scores])])
         self._beliefs = np.concatenate(
             [self._beliefs, begin(boxes, scores, self._speeds, settings.motion.noise)]
         )
+
+
+@compiled
+def stay(
+    stays: Floats, partner: IntArray, boxes: Floats, scores: Floats, seen: Floats, time: float
+) -> None:
+    """Note of each track (N, 4) whose detection is `partner` (N,) whether it stays, and how sure the detector is."""
+    for i in range(len(partner)):
+        j = partner[i]
+        if j < 0:
+            continue
+        x, y = (boxes[j, 0] + boxes[j, 2]) / 2, (boxes[j, 1] + boxes[j, 3]) / 2
+        height = boxes[j, 3] - boxes[j, 1]
+        if np.hypot(x - stays[i, 0], y - stays[i, 1]) > _STAYS * height:
+            stays[i, 0], stays[i, 1], stays[i, 2] = x, y, time
+        fresh = 1.0 - np.exp(-max(time - seen[i], 0.0) / _TRUST)
+        stays[i, 3] += fresh * (scores[j] - stays[i, 3])
 
 
 def warm_up() -> None:

@@ -68,6 +68,36 @@ def test_a_very_slow_camera_is_followed_too():
     assert ids == {1, 2}
 
 
+def test_a_planter_is_not_shown_for_long_but_whoever_stands_still_is():
+    """Both are taken for people at first; one stays doubtful. Then it walks away after all."""
+    tracker, shown = Tracker(SIZE), {1: [], 2: []}
+    for t in np.arange(0, 12, 0.1):
+        sway = 3 * np.sin(5 * t)
+        walked = 60 * max(t - 10, 0)
+        people = seen((300 + sway, 300), (900 + sway + walked, 300))
+        people.scores[1] = 0.75 if t < 0.3 else 0.3
+        tracks = tracker.update(people, t)
+        for track in tracks.ids.tolist():
+            shown[track].append(t)
+        assert not len(tracks.spare), "nobody's way leads over a planter"
+    assert len(shown[1]) == 120
+    until = [t for t in shown[2] if t < 10]
+    assert until[-1] == pytest.approx(5.6, abs=0.2), "as soon as its mean score has fallen"
+    again = [t for t in shown[2] if t > 10]
+    assert again[0] == pytest.approx(10.3, abs=0.11)
+    assert again[-1] > 11.8
+
+
+def test_a_planter_of_which_the_detector_becomes_sure_is_somebody():
+    tracker = Tracker(SIZE)
+    shown = []
+    for t in np.arange(0, 16, 0.1):
+        doubtful = 0.3 < t < 8
+        shown.append(len(tracker.update(seen((300, 300), score=0.3 if doubtful else 0.9), t)))
+    assert shown[68:80] == [0] * 12
+    assert shown[-60:] == [1] * 60
+
+
 @pytest.mark.parametrize(("pause", "same"), [(1.0, True), (9.0, True), (11.0, False)])
 def test_who_stands_still_while_the_camera_pauses_is_followed_on_but_not_for_ever(pause, same):
     """A patience of one second is about people who are not seen, not about pictures that do not come."""
