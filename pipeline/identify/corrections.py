@@ -42,12 +42,20 @@ def impossible(gallery: Gallery, written: IntArray, prior: Prior) -> IntArray:
     return np.unique(np.where(later, one, other))
 
 
-def merge(gallery: Gallery, evidence: Evidence, settings: IdentifySettings, prior: Prior) -> None:
-    """Make one of two identities that turn out to look like one: asked about everybody just judged."""
+def merge(
+    gallery: Gallery,
+    evidence: Evidence,
+    fresh: IntArray,
+    settings: IdentifySettings,
+    prior: Prior,
+) -> None:
+    """Make one of two identities that turn out to look like one: asked about the rows with something new."""
     table = gallery.table
     groups = Groups.of(table["identity"][evidence.rows])
     likeness = groups.maxima(evidence.likeness)
-    for i, row in enumerate(evidence.rows[evidence.at].tolist()):
+    judged = evidence.rows[evidence.at]
+    for i in np.flatnonzero(np.isin(judged, fresh)).tolist():
+        row = int(judged[i])
         rows = gallery.members([int(table["identity"][row])])
         for k in np.argsort(-likeness[i])[:_CANDIDATES].tolist():
             one, other = int(table["identity"][row]), int(groups.numbers[k])

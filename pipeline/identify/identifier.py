@@ -189,7 +189,7 @@ class Identifier:
         )
         gallery.assign(evidence.rows, identity)
         table["score"][due], table["judged"][fresh] = score, table["frames"][fresh]
-        merge(gallery, evidence, settings, self._prior)
+        merge(gallery, evidence, fresh, settings, self._prior)
         self.counts.judged += len(due)
 
         time = float(table["last"][due].max(initial=self._thought))

@@ -186,5 +186,5 @@ def test_two_identities_that_look_like_one_become_one_unless_a_rule_forbids_it(a
     settings, prior = IdentifySettings(), Prior(Site())
     rules = Rules(newcomer=1.0, focus=1.0, hysteresis=1.0)
     evidence = weigh(people, np.array([0]), settings.mapping, prior, rules)
-    merge(people, evidence, settings, prior)
+    merge(people, evidence, evidence.rows, settings, prior)
     assert people.table["identity"].tolist() == ([1] * 4 if one else [1, 1, 2, 2])
