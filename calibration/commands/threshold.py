@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -147,7 +147,7 @@ def _outcome(
     noise, looks, who = 1.0, seen.looks, seen.who
     # The curve is as seen at the usual number of frames; the mapping wants it at very many.
     usual = 2 / float(np.median(looks.frames))
-    young = _settings(options.site).identify().mapping.young
+    young = _settings(options).identify().mapping.young
     at = KNOTS + young * usual
     nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * (1 + noise * usual)
     curve = _bends(at, nats)
@@ -172,9 +172,13 @@ def _outcome(
     )
 
 
-def _settings(site: Path | None) -> Settings:
-    """As they are before: what is known of the embedder."""
-    return load_settings(site) if site and site.exists() else Settings()
+def _settings(options: argparse.Namespace) -> Settings:
+    """As they are before: what is known of the embedder that looked."""
+    site = options.site
+    settings = load_settings(site) if site and site.exists() else Settings()
+    if options.embedder:
+        settings = replace(settings, embedder=EmbedderSettings(package=options.embedder))
+    return settings
 
 
 def _bends(at: Floats, nats: Floats) -> list[tuple[float, float]]:

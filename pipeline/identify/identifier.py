@@ -159,9 +159,8 @@ class Identifier:
         rows = rows[gallery.of_this_run(rows)]
         most = min(_SECOND_THOUGHTS, max(1, _COMPARISONS // max(len(gallery), 1)))
         if len(rows) > most:
-            rows = np.roll(rows[np.argsort(table["serial"][rows])], -(self._turn % len(rows)))[
-                :most
-            ]
+            by_age = rows[np.argsort(table["serial"][rows])]
+            rows = np.roll(by_age, -(self._turn % len(rows)))[:most]
             self._turn += most
         return rows
 
