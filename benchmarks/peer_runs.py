@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,6 +40,8 @@ class Job:
     """Height and width that the detector sees."""
     threads: int
     scratch: str
+    most: int | None = None
+    """Frames of each video that a peer is given; all."""
 
 
 @dataclass(slots=True)
@@ -140,7 +143,8 @@ def run_peer(name: str, job: Job) -> dict[str, np.ndarray]:
     processor = 0.0
     for camera, video in enumerate(job.videos):
         followed, began, cpu = Followed(), 0.0, 0.0
-        for number, followed in enumerate(PEERS[name](job, video)):  # noqa: B007 - the last is kept
+        shown = islice(PEERS[name](job, video), job.most)
+        for number, followed in enumerate(shown):  # noqa: B007 - the last is kept
             now = time.perf_counter()
             if number >= WARM_UP:
                 seconds.append(now - began)

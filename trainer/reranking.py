@@ -20,9 +20,8 @@ def reranked(
     distances = (distances / distances.max(0)).T.astype(np.float32)
     count = len(everyone)
     kept = min(max(k1 + 1, k2), count)
-    nearest = np.argpartition(distances, kept - 1, axis=1)[:, :kept]
-    order = np.argsort(np.take_along_axis(distances, nearest, 1), axis=1, kind="stable")
-    nearest = np.take_along_axis(nearest, order, 1)
+    # Of equally near ones the first: other ways to sort choose by what the processor can do.
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :kept]
 
     mutual = _mutual(nearest[:, : k1 + 1])
     half = _mutual(nearest[:, : round(k1 / 2) + 1])

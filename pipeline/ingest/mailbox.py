@@ -1,10 +1,13 @@
-"""Where a reader leaves frames and the loop takes them. Both kinds share one condition among cameras."""
+"""Where a reader leaves frames and the loop takes them. Both kinds share one condition among cameras, for the loop."""
 
 from collections import deque
 from threading import Condition
 from typing import Protocol
 
 from pipeline.frames import Frame
+
+_MOST = 8
+"""Frames of one live camera that wait at once, whatever their times say."""
 
 
 class Mailbox(Protocol):
@@ -28,11 +31,13 @@ class Mailbox(Protocol):
 
 
 class Latest:
-    """One frame, always the newest; the one that it replaces is dropped and counted."""
+    """The newest frame, and those that have not waited for long: who looks away for a moment misses nothing, who
+    cannot keep up sees the present. Frames that are let go are dropped and counted."""
 
-    def __init__(self, changed: Condition) -> None:
-        self._changed = changed
-        self._frame: Frame | None = None
+    def __init__(self, changed: Condition, patience: float = 0.0) -> None:
+        """`patience`: a frame so many seconds older than the newest is dropped."""
+        self._changed, self._patience = changed, patience
+        self._frames: deque[Frame] = deque()
         self._closed = False
         self._drops = 0
 
@@ -44,18 +49,24 @@ class Latest:
         with self._changed:
             if self._closed:
                 return False
-            self._drops += self._frame is not None
-            self._frame = frame
+            frames = self._frames
+            # A clock that went back is no reason to keep anything.
+            while frames and (
+                abs(frame.time - frames[0].time) > self._patience or len(frames) == _MOST
+            ):
+                frames.popleft()
+                self._drops += 1
+            frames.append(frame)
             self._changed.notify_all()
             return True
 
     def take(self) -> Frame | None:
         with self._changed:
-            frame, self._frame = self._frame, None
-            return frame
+            return self._frames.popleft() if self._frames else None
 
     def peek(self) -> Frame | None:
-        return self._frame
+        with self._changed:
+            return self._frames[0] if self._frames else None
 
     def close(self) -> None:
         with self._changed:
@@ -64,10 +75,11 @@ class Latest:
 
 
 class Queue:
-    """Every frame in order; `put` waits while `length` frames are waiting already."""
+    """Every frame in order; `put` waits while `length` frames are waiting already, and then until half are taken."""
 
-    def __init__(self, changed: Condition, length: int) -> None:
-        self._changed = changed
+    def __init__(self, changed: Condition, room: Condition, length: int) -> None:
+        """`room`: this reader's own, on the lock of `changed`: else each frame would wake all readers."""
+        self._changed, self._room = changed, room
         self._length = length
         self._frames: deque[Frame] = deque()
         self._closed = False
@@ -78,7 +90,9 @@ class Queue:
 
     def put(self, frame: Frame) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._frames) < self._length)
+            if len(self._frames) >= self._length:
+                half = self._length // 2
+                self._room.wait_for(lambda: self._closed or len(self._frames) <= half)
             if self._closed:
                 return False
             self._frames.append(frame)
@@ -90,7 +104,8 @@ class Queue:
             if not self._frames:
                 return None
             frame = self._frames.popleft()
-            self._changed.notify_all()
+            if len(self._frames) == self._length // 2:
+                self._room.notify_all()
             return frame
 
     def peek(self) -> Frame | None:
@@ -100,4 +115,5 @@ class Queue:
     def close(self) -> None:
         with self._changed:
             self._closed = True
+            self._room.notify_all()
             self._changed.notify_all()

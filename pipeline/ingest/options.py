@@ -44,5 +44,7 @@ class IngestOptions:
     """Decode on this kind of device (cuda, vaapi, videotoolbox, …), in software if there is none."""
     decoder_threads: int = 1
     """Threads per camera; more than one adds as many frames of delay."""
-    queue_length: int = 4
+    patience: float = 0.1
+    """A live frame is dropped where it has waited until there is one so much newer."""
+    queue_length: int = 8
     """Frames per file that wait for their reader when every frame counts."""

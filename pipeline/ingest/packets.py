@@ -73,7 +73,8 @@ class PacketReader:
         with self._changed:
             self._changed.wait_for(lambda: self._packets or self._over, patience)
             if self._packets:
-                self._changed.notify_all()
+                if len(self._packets) == _BACKLOG // 2:  # each packet would wake the other thread
+                    self._changed.notify_all()
                 return self._packets.popleft()
             if self._error is not None:
                 raise FeedError(self._error)
@@ -157,8 +158,10 @@ class PacketReader:
 
     def _put(self, packet: Packet[VideoStream], finite: bool) -> bool:
         with self._changed:
-            if finite:
-                self._changed.wait_for(lambda: len(self._packets) < _BACKLOG or not self._wanted)
+            if finite and len(self._packets) >= _BACKLOG:
+                self._changed.wait_for(
+                    lambda: len(self._packets) < _BACKLOG // 2 or not self._wanted
+                )
             elif len(self._packets) >= _BACKLOG or self._skipping:
                 if not packet.is_keyframe:
                     self._lost += 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from threading import Condition
+from threading import Condition, RLock
 
 from av.codec.hwaccel import HWAccel
 
@@ -47,12 +47,17 @@ def open_sources(
     films = sum(not address.live for address in addresses)
     start_line = None if options.every_frame else StartLine(films, clock, options.start)
     hardware = find_hardware(options.hardware)
-    changed = Condition()
+    lock = RLock()
+    changed = Condition(lock)
     readers = []
     for name, address in zip(names, addresses, strict=True):
         own = replace(options, max_rate=(max_rates or {}).get(name, options.max_rate))
         every = options.every_frame and not address.live
-        mailbox: Mailbox = Queue(changed, options.queue_length) if every else Latest(changed)
+        mailbox: Mailbox = (
+            Queue(changed, Condition(lock), options.queue_length)
+            if every
+            else Latest(changed, options.patience)
+        )
         readers.append(
             CameraReader(
                 name,

@@ -1,7 +1,7 @@
 """What gets through between a reader and the loop, and what it costs."""
 
 from itertools import pairwise
-from threading import Condition, Thread
+from threading import Condition, RLock, Thread
 
 import numpy as np
 import pytest
@@ -27,6 +27,33 @@ def test_the_newest_frame_replaces_the_one_before_and_every_loss_is_counted():
     assert box.drops == 4
 
 
+def test_a_frame_waits_through_a_short_absence_but_not_a_long_one():
+    box = Latest(Condition(), patience=0.1)
+    times = [step * 0.08 for step in range(4)]
+    for index, time in enumerate(
+        times[:2]
+    ):  # the loop was late by one frame: both are there, in order
+        box.put(Frame("cam", index, time, IMAGE))
+    assert [box.take().index, box.take().index, box.take()] == [0, 1, None]
+    assert box.drops == 0
+    for index, time in enumerate(times):  # by four: it goes on with the two that are of now
+        box.put(Frame("cam", index, time, IMAGE))
+    assert [box.take().index, box.take().index, box.take()] == [2, 3, None]
+    assert box.drops == 2
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0])
+def test_whatever_the_clock_does_little_waits(step):
+    box = Latest(Condition(), patience=0.1)
+    for index in range(1000):
+        box.put(Frame("cam", index, index * step, IMAGE))
+    left = 0
+    while box.take():
+        left += 1
+    assert left <= 8
+    assert left + box.drops == 1000
+
+
 def test_taken_and_dropped_frames_add_up_under_two_threads():
     changed = Condition()
     box = Latest(changed)
@@ -48,8 +75,9 @@ def test_taken_and_dropped_frames_add_up_under_two_threads():
 
 
 def test_a_queue_holds_its_reader_back_and_loses_nothing():
-    changed = Condition()
-    box = Queue(changed, 3)
+    lock = RLock()
+    changed = Condition(lock)
+    box = Queue(changed, Condition(lock), 3)
     most = 0
     producer = Thread(target=lambda: [box.put(frame(index)) for index in range(2000)])
     producer.start()
@@ -65,7 +93,7 @@ def test_a_queue_holds_its_reader_back_and_loses_nothing():
     assert box.drops == 0
 
 
-@pytest.mark.parametrize("make", [Latest, lambda changed: Queue(changed, 1)])
+@pytest.mark.parametrize("make", [Latest, lambda changed: Queue(changed, changed, 1)])
 def test_a_closed_mailbox_takes_nothing_more_but_gives_what_it_has(make):
     box = make(Condition())
     box.put(frame(0))
