@@ -98,6 +98,13 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=_positive, default=2, help="that decode pictures (2)")
     train.add_argument("--checkpoint-every", type=_positive, default=200, help="steps (200)")
     train.add_argument("--judge-every", type=_positive, default=5, help="epochs (5)")
+    train.add_argument(
+        "--settle",
+        type=int,
+        default=1000,
+        metavar="TRACKLETS",
+        help="with which the memory of a causal network is measured in the end, as `settle` does (1000; 0: not)",
+    )
     train.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.frames import EventKind, FloatArray, IdentityEvent, IntArray, TrackletUpdate
 from pipeline.identify.corrections import impossible, merge
+from pipeline.identify.exchange import exchange
 from pipeline.identify.gallery import Gallery
 from pipeline.identify.lookup import Match, Person, find, people
 from pipeline.identify.matcher import Rules, settle, weigh
@@ -186,6 +187,7 @@ class Identifier:
         score = settle(
             evidence, identity, may_found, rank, settled, rules=rules, next_number=self._number
         )
+        exchange(evidence, identity, score, before[due] > 0, rules)
         gallery.assign(evidence.rows, identity)
         table["score"][due], table["judged"][fresh] = score, table["frames"][fresh]
         merge(gallery, evidence, fresh, settings, self._prior)

@@ -6,9 +6,6 @@ from typing import Protocol
 
 from pipeline.frames import Frame
 
-_MOST = 8
-"""Frames of one live camera that wait at once, whatever their times say."""
-
 
 class Mailbox(Protocol):
     """One camera's frames on their way to the loop."""
@@ -31,13 +28,15 @@ class Mailbox(Protocol):
 
 
 class Latest:
-    """The newest frame, and those that have not waited for long: who looks away for a moment misses nothing, who
-    cannot keep up sees the present. Frames that are let go are dropped and counted."""
+    """The newest frame, and whatever has not waited for long: who looks away for a moment misses nothing. Who looks
+    away for longer cannot keep up, and sees the present. Frames that are let go are dropped and counted."""
 
     def __init__(self, changed: Condition, patience: float = 0.0) -> None:
-        """`patience`: a frame so many seconds older than the newest is dropped."""
+        """`patience`: seconds by which a frame that waits may be older than the newest."""
         self._changed, self._patience = changed, patience
         self._frames: deque[Frame] = deque()
+        self._behind = False
+        """Whether too much came since the last frame was taken."""
         self._closed = False
         self._drops = 0
 
@@ -50,18 +49,18 @@ class Latest:
             if self._closed:
                 return False
             frames = self._frames
-            # A clock that went back is no reason to keep anything.
-            while frames and (
-                abs(frame.time - frames[0].time) > self._patience or len(frames) == _MOST
-            ):
-                frames.popleft()
-                self._drops += 1
+            if frames:  # a clock that went back is no reason to keep anything
+                self._behind |= not 0 < frame.time - frames[0].time <= self._patience
+            if self._behind:
+                self._drops += len(frames)
+                frames.clear()
             frames.append(frame)
             self._changed.notify_all()
             return True
 
     def take(self) -> Frame | None:
         with self._changed:
+            self._behind = False
             return self._frames.popleft() if self._frames else None
 
     def peek(self) -> Frame | None:

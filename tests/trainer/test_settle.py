@@ -10,6 +10,7 @@ from trainer.__main__ import main
 from trainer.data import open_dataset
 from trainer.data.transforms import read_clip
 from trainer.model import load_model, save_model
+from trainer.model.registry import notes_of
 from trainer.objective import normalised
 
 SIZE = (64, 32)
@@ -74,6 +75,32 @@ def test_weights_from_before_there_was_settling_are_what_they_were(unsettled, tm
             load_model(tmp_path / "old.safetensors").causal(crops),
             load_model(unsettled).causal(crops),
         )
+
+
+def test_a_training_settles_what_it_made_and_forgets_what_it_began_with(people, tmp_path):
+    words = [
+        "train",
+        "--data",
+        str(people),
+        "--mode",
+        "causal",
+        "--cpu",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    ]
+    words += ["--size", "64x32", "--pairs", "40", "--length", "2", "--holdout", "0"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main([*words, "--settle", "70", "-o", str(first)]) == 0
+    steps = load_model(first / "weights.safetensors").low_steps
+    assert (steps.scale[0] - 1).abs().max() > 0.1
+    assert notes_of(first / "weights.safetensors")["mode"] == "causal"
+    init = ["--init", str(first / "weights.safetensors")]
+    assert main([*words, *init, "--settle", "0", "-o", str(second)]) == 0
+    steps = load_model(second / "weights.safetensors").low_steps
+    assert torch.equal(steps.scale, torch.ones_like(steps.scale))
+    assert torch.equal(steps.shift, torch.zeros_like(steps.shift))
 
 
 def test_too_few_are_said(unsettled, tmp_path, capsys):

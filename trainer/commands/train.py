@@ -13,7 +13,7 @@ from torch.distributed import get_rank, is_initialized
 
 from trainer.data import Dataset, open_dataset, people_together
 from trainer.embedding import FRAMES, Embed, network_embedder
-from trainer.errors import UsageError
+from trainer.errors import DataError, UsageError
 from trainer.fit import Plan, fit
 from trainer.model import GRL, create_model, load_model
 from trainer.model.registry import load_weights, read_weights
@@ -22,6 +22,7 @@ from trainer.pretrained import start_from
 from trainer.recipes import RECIPES, Mode
 from trainer.report import write_report
 from trainer.scores import Row, score
+from trainer.settling import Settling, settle_file
 
 JUDGED_AS: Mapping[Mode, Embed] = {
     Mode.CLIP: Embed.CLIP,
@@ -64,6 +65,12 @@ def run(options: argparse.Namespace) -> None:
     weights = fit(plan, network, learners, watch, judge=judge if judged else None, teacher=teacher)
     if is_initialized() and get_rank() > 0:
         return
+    if plan.mode is Mode.CAUSAL and options.settle:
+        how = Settling(plan.recipe, options.settle, plan.seed, plan.threads, plan.cpu)
+        try:
+            settle_file(weights, weights, learners, how, console)
+        except DataError as error:
+            console.print(f"{weights}: not settled: {error}", highlight=False)
     rows = [_score(load_model(weights), plan, test, FRAMES)] if judged else []
     report = plan.output / "report.html"
     title = f"{plan.network}, {plan.mode}, recipe {plan.recipe.name}"
@@ -113,6 +120,7 @@ def _network(plan: Plan, init: Path | None, backbone: str | None) -> GRL:
         if name != plan.network:
             raise UsageError(f"{init} is for {name}, not for {plan.network}")
         load_weights(network, tensors, init)
+        network.low_steps.forget()  # it is about to change what was measured
     if backbone is not None:
         start_from(network, plan.network, backbone)
     return network

@@ -67,6 +67,13 @@ def network_name(path: Path) -> str:
     return read_weights(path)[0]
 
 
+def notes_of(path: Path) -> dict[str, str]:
+    """What a weights file says about how it was made, besides the network's name and the crops' size."""
+    with safe_open(path, framework="pt") as file:
+        said: dict[str, str] = file.metadata() or {}
+    return {key: value for key, value in said.items() if key not in ("network", "crop")}
+
+
 def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
     """Name of the network and tensors by key."""
     try:

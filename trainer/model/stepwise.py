@@ -38,6 +38,11 @@ class Stepwise(nn.Module):
         here = (every == frame).to(values.dtype)
         return values * (here @ self.scale) + here @ self.shift
 
+    def forget(self) -> None:
+        """Change nothing any more."""
+        self.scale.fill_(1.0)
+        self.shift.fill_(0.0)
+
     def fit(self, mean: Tensor, variance: Tensor, norm: nn.BatchNorm1d) -> None:
         """Make what has this mean and variance (T, C) by frame be distributed as `norm` expects."""
         assert norm.running_mean is not None

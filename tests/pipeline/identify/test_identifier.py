@@ -133,6 +133,25 @@ def test_who_was_taken_for_somebody_known_is_judged_again_once_there_is_somebody
     assert identifier.identity_of("hall", 2) == 2
 
 
+def test_two_companions_who_were_taken_for_each_other_change_places():
+    """They dress alike and come together: whoever is in the wrong place stands where the other belongs."""
+    identifier = Identifier(SETTINGS)
+    twin = between(ANNA, BEN, 0.75)
+    together = {("hall", 1): view(ANNA), ("hall", 2): view(twin)}
+    feed(identifier, together, end=list(together))
+    assert [identifier.identity_of("hall", n) for n in (1, 2)] == [1, 2]
+    early, late = range(1, 9), range(9, 41)
+    looks = {("door", 1): view(twin), ("door", 2): view(ANNA)}
+    feed(identifier, looks, start=10, frames=early)
+    assert [identifier.identity_of("door", n) for n in (1, 2)] == [2, 1]
+    looks = {("door", 1): view(ANNA), ("door", 2): view(twin)}
+    events = feed(identifier, looks, start=12, frames=late)
+    assert [identifier.identity_of("door", n) for n in (1, 2)] == [1, 2]
+    story = {(e.kind, e.local_id, e.identity, e.previous) for e in events}
+    assert story == {(EventKind.CORRECTED, 1, 1, 2), (EventKind.CORRECTED, 2, 2, 1)}
+    assert len(identifier.list()) == 2
+
+
 def test_second_thoughts_are_bounded_and_everybody_has_his_turn(monkeypatch):
     monkeypatch.setattr("pipeline.identify.identifier._COMPARISONS", 60)
     rng = np.random.default_rng(4)

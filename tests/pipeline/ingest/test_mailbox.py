@@ -36,22 +36,19 @@ def test_a_frame_waits_through_a_short_absence_but_not_a_long_one():
         box.put(Frame("cam", index, time, IMAGE))
     assert [box.take().index, box.take().index, box.take()] == [0, 1, None]
     assert box.drops == 0
-    for index, time in enumerate(times):  # by four: it goes on with the two that are of now
+    for index, time in enumerate(times):  # by four: it goes on with the present
         box.put(Frame("cam", index, time, IMAGE))
-    assert [box.take().index, box.take().index, box.take()] == [2, 3, None]
-    assert box.drops == 2
+    assert [box.take().index, box.take()] == [3, None]
+    assert box.drops == 3
 
 
-@pytest.mark.parametrize("step", [0.0, -1.0])
-def test_whatever_the_clock_does_little_waits(step):
+@pytest.mark.parametrize("step", [0.0, -0.01, -1.0])
+def test_a_clock_that_stands_still_or_goes_back_keeps_nothing_waiting(step):
     box = Latest(Condition(), patience=0.1)
     for index in range(1000):
         box.put(Frame("cam", index, index * step, IMAGE))
-    left = 0
-    while box.take():
-        left += 1
-    assert left <= 8
-    assert left + box.drops == 1000
+    assert [box.take().index, box.take()] == [999, None]
+    assert box.drops == 999
 
 
 def test_taken_and_dropped_frames_add_up_under_two_threads():
