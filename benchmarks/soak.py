@@ -191,7 +191,7 @@ class Street:
     def finished(self) -> bool:
         return self.tick >= self.ticks
 
-    def wait(self, timeout: float) -> list[Frame]:
+    def wait(self, timeout: float, most: int | None = None) -> list[Frame]:
         """The next moment."""
         self.tick += 1
         self.now += STEP

@@ -36,8 +36,9 @@ _STALLED = 1.0
 class Frames(Protocol):
     """Where frames come from."""
 
-    def wait(self, timeout: float) -> Sequence[Frame]:
-        """At most one fresh frame of each camera; none where nothing came in time."""
+    def wait(self, timeout: float, most: int | None = None) -> Sequence[Frame]:
+        """At most one fresh frame of each camera; none where nothing came in time. `most`: of so many cameras, by
+        turns."""
         ...
 
     @property
@@ -155,7 +156,7 @@ class LiveLoop:
             waited = meter.seconds["wait"] - waiting
             spent = time.perf_counter() - began
             embedded = self._tracklets.counts.embedded - embedded
-            self._effort.note(waited, spent - waited, embedded)
+            self._effort.note(waited, spent - waited, embedded, frames)
         return frames
 
     def catch_up(self) -> None:
@@ -177,7 +178,7 @@ class LiveLoop:
         """Who is in the frames of the next tick, or of so many ticks as are looked at together; none in time: none."""
         frames, meter = self._frames, self.meter
         with meter.stage("wait"):
-            ticks = [frames.wait(timeout)]
+            ticks = [frames.wait(timeout, self._effort.pictures if self._effort else None)]
             while ticks[-1] and sum(map(len, ticks)) + max(map(len, ticks)) <= self._ahead:
                 ticks.append(frames.wait(_STALLED))
         shown = [frame for tick in ticks for frame in tick]

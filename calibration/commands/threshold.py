@@ -147,7 +147,7 @@ def _outcome(
     noise, looks, who = 1.0, seen.looks, seen.who
     # The curve is as seen at the usual number of frames; the mapping wants it at very many.
     usual = 2 / float(np.median(looks.frames))
-    young = _settings(options).identify().mapping.young
+    young = how_young(options, seen.network)
     at = KNOTS + young * usual
     nats = np.interp(np.arctanh(KNOTS), GRID, likeness.ratio()) * (1 + noise * usual)
     curve = _bends(at, nats)
@@ -172,13 +172,16 @@ def _outcome(
     )
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    """As they are before: what is known of the embedder that looked."""
+def how_young(options: argparse.Namespace, network: str) -> float:
+    """What is known so far of how young tracklets look to that network: of another one, nothing."""
     site = options.site
     settings = load_settings(site) if site and site.exists() else Settings()
     if options.embedder:
         settings = replace(settings, embedder=EmbedderSettings(package=options.embedder))
-    return settings
+    installed = Path(settings.embedder.package).exists()
+    if installed and network_of(settings.embedder)[0] != network:
+        return 0.0
+    return settings.identify().mapping.young
 
 
 def _bends(at: Floats, nats: Floats) -> list[tuple[float, float]]:

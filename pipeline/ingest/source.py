@@ -90,6 +90,7 @@ class Sources:
         self._jump = 0.0
         self._queued = [reader for reader in readers if isinstance(reader.mailbox, Queue)]
         self._newest = [reader for reader in readers if not isinstance(reader.mailbox, Queue)]
+        """Those first that have waited longest for their turn."""
 
     @property
     def cameras(self) -> list[str]:
@@ -112,24 +113,20 @@ class Sources:
         for reader in self._readers:
             reader.start()
 
-    def wait(self, timeout: float, gather: float = 0.0) -> list[Frame]:
+    def wait(self, timeout: float, most: int | None = None) -> list[Frame]:
         """At most one fresh frame per camera, as soon as there is any; none after `timeout` seconds.
 
-        `gather`: how much longer to wait for the cameras that have none yet, for a fuller batch.
-        Where every frame of files counts, those come in the order of their capture times, frames
-        of the same moment together, whatever the speed of each file's decoding.
+        `most`: of so many live cameras, by turns. Where every frame of files counts, those come in the
+        order of their capture times, frames of the same moment together, whatever the speed of each file's decoding.
         """
         self._watch_clock()
         with self._changed:
             if not self._changed.wait_for(lambda: self._ready() or self.finished, timeout):
                 return []
-            if gather > 0:
-                self._changed.wait_for(self._complete, gather)
-            return [
-                frame
-                for reader in [*self._due(), *self._newest]
-                if (frame := reader.mailbox.take()) is not None
-            ]
+            fresh = [reader for reader in self._newest if reader.mailbox.peek() is not None][:most]
+            self._newest.sort(key=fresh.__contains__)
+            frames = [reader.mailbox.take() for reader in [*self._due(), *fresh]]
+            return [frame for frame in frames if frame is not None]
 
     def health(self) -> dict[str, CameraHealth]:
         """Every camera's state now."""
@@ -154,11 +151,6 @@ class Sources:
 
     def _ready(self) -> bool:
         return bool(self._due()) or any(reader.mailbox.peek() for reader in self._newest)
-
-    def _complete(self) -> bool:
-        return self._stopped or all(
-            reader.over or reader.mailbox.peek() is not None for reader in self._readers
-        )
 
     def _due(self) -> list[CameraReader]:
         """The files whose next frame is the earliest of all; none while one of them is unknown."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from scipy.stats import norm
 
 from calibration.__main__ import main
+from calibration.commands.threshold import how_young
 from calibration.errors import RefusedError, TooLittleError
 from calibration.likeness import GRID, density, fit_best, learn, learn_labelled, normal
 from calibration.looks import Looks, cosines, fisher
@@ -127,6 +129,11 @@ def test_a_network_that_tells_nobody_apart_is_refused():
 
 def test_fishers_scale_is_that_of_the_textbook():
     assert fisher(np.array([0.5]))[0] == pytest.approx(0.5 * np.log(3))
+
+
+@pytest.mark.parametrize(("network", "young"), [("grl-edge", 0.1), ("somebody-else-s", 0.0)])
+def test_what_is_known_of_one_network_is_not_said_of_another(network, young):
+    assert how_young(Namespace(site=None, embedder=None), network) == pytest.approx(young)
 
 
 def test_people_sorted_by_hand_give_the_mapping_too(tmp_path, capsys):

@@ -26,7 +26,9 @@ def test_the_demonstration_runs_in_real_time_and_scores_itself(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert set(summary["cameras"]) == CAMERAS
     frames = sum(camera["frames"] for camera in summary["cameras"].values())
-    assert 0.25 * frames < summary["frames"] <= frames  # a busy machine may drop some, and says so
+    drops = sum(camera["drops"] for camera in summary["cameras"].values())
+    assert 0 <= frames - drops - summary["frames"] <= 8, "a slow machine drops some, and says so"
+    assert summary["frames"] > 0.1 * frames
     assert summary["identities"] > 3
     assert "all cameras" in answer.stderr
     for camera in CAMERAS:

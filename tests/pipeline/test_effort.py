@@ -46,3 +46,15 @@ def test_one_crop_a_tick_remains_however_late_the_loop_is():
     crops, dropped = ticks(effort, 400, wanted=10, interval=0.01)
     assert crops[-1] == effort.budget == 1
     assert dropped > 400
+
+
+def test_where_pictures_take_long_a_tick_takes_fewer():
+    effort = Effort(16)
+    for _ in range(100):
+        effort.note(0.04, 0.04, 4, pictures=4)
+    assert effort.pictures == 10
+    for _ in range(100):
+        effort.note(0.0, 0.23, 4, pictures=4)
+    assert effort.pictures == 2
+    effort.note(0.1, 0.0, 0, pictures=0)  # nothing came
+    assert effort.pictures == 2

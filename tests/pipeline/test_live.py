@@ -42,7 +42,7 @@ class Script:
     def __init__(self, ticks):
         self._ticks, self.given = list(ticks), 0
 
-    def wait(self, timeout):
+    def wait(self, timeout, most=None):
         self.given += 1
         return self._ticks[self.given - 1] if self.given <= len(self._ticks) else []
 

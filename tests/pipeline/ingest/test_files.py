@@ -93,7 +93,22 @@ def test_a_slow_consumer_gets_the_newest_frames_and_the_others_are_counted(films
     assert len(indices) + health.drops == 25
     assert indices[-1] == 24
     assert np.all(np.diff(indices) > 0)
-    assert max(ages) < 0.2
+    assert max(ages) < 0.3
+
+
+def test_where_not_all_can_be_looked_at_every_camera_has_its_turn(films, run):
+    names = ["one.mp4", "two.mp4", "three.mp4"]
+    sources = opened(*(films.make(name, 40) for name in names), options=IngestOptions())
+    run(sources)
+    counts = dict.fromkeys(sources.cameras, 0)
+    while not sources.finished:
+        frames = sources.wait(1, most=2)
+        assert len(frames) <= 2
+        for frame in frames:
+            counts[frame.camera] += 1
+        time.sleep(0.1)  # 75 pictures a second come, and twenty are looked at
+    assert min(counts.values()) >= 8
+    assert max(counts.values()) - min(counts.values()) <= 4
 
 
 def test_a_maximum_rate_leaves_frames_out_evenly_and_calls_none_a_drop(films, run):
