@@ -6,6 +6,9 @@ from typing import Protocol
 
 from pipeline.frames import Frame
 
+_MOST = 4
+"""Frames of a live camera that wait at once: more come of a burst, whose times say little."""
+
 
 class Mailbox(Protocol):
     """One camera's frames on their way to the loop."""
@@ -51,6 +54,7 @@ class Latest:
             frames = self._frames
             if frames:  # a clock that went back is no reason to keep anything
                 self._behind |= not 0 < frame.time - frames[0].time <= self._patience
+                self._behind |= len(frames) == _MOST
             if self._behind:
                 self._drops += len(frames)
                 frames.clear()

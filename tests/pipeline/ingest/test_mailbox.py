@@ -51,6 +51,14 @@ def test_a_clock_that_stands_still_or_goes_back_keeps_nothing_waiting(step):
     assert box.drops == 999
 
 
+def test_of_a_burst_the_last_frame_counts():
+    box = Latest(Condition(), patience=0.1)
+    for index in range(30):
+        box.put(Frame("cam", index, index * 0.001, IMAGE))
+    assert [box.take().index, box.take()] == [29, None]
+    assert box.drops == 29
+
+
 def test_taken_and_dropped_frames_add_up_under_two_threads():
     changed = Condition()
     box = Latest(changed)
