@@ -37,8 +37,8 @@ class Effort:
     def pictures(self) -> int:
         return max(_FEWEST, math.floor(_SOON / max(self._each, 1e-6)))
 
-    def note(self, waited: float, worked: float, embedded: int, pictures: int = 1) -> None:
-        """One tick: seconds of waiting for frames and of working on them, and crops that were embedded."""
+    def note(self, waited: float, worked: float, embedded: int, pictures: int) -> None:
+        """One tick: seconds of waiting for frames and of working on them, and what was embedded and looked at."""
         if pictures:
             self._each += (worked / pictures - self._each) / _LATELY
         whole = max(waited + worked, 1e-9)

@@ -46,15 +46,18 @@ def _promising(
     one, other = np.nonzero(block)
     if not len(one):
         return np.empty((0, 2), np.int64)
-    known = np.isfinite(evidence.likeness[some])
-    likeness = np.where(known, evidence.likeness[some], np.float32(0))
     numbers, column = np.unique(own[some], return_inverse=True)
-    member = (identity[:, None] == numbers).astype(np.float32)
+    rows = np.flatnonzero(np.isin(identity, numbers))
+    member = (identity[rows][:, None] == numbers).astype(np.float32)
+    likeness = evidence.likeness[np.ix_(some, rows)]
+    known = np.isfinite(likeness)
+    likeness = np.where(known, likeness, np.float32(0))
     sums, counts = likeness @ member, known.astype(np.float32) @ member
+    place = np.searchsorted(rows, at[some])
 
-    def toward(a: IntArray, b: IntArray, left_out: IntArray) -> FloatArray:
-        """How much tracklet `a` looks like the identity of `b`, one row of which is left out."""
-        row = at[some[left_out]]
+    def toward(a: IntArray, b: IntArray, without: IntArray) -> FloatArray:
+        """How much tracklet `a` looks like the identity of `b`, if one row does not belong to it."""
+        row = place[without]
         inside = member[row, column[b]]
         count = counts[a, column[b]] - inside * known[a, row]
         total = sums[a, column[b]] - inside * likeness[a, row]

@@ -19,7 +19,7 @@ def ticks(effort, count, wanted, interval=INTERVAL):
         crops.append(min(wanted, effort.budget))
         worked = DETECTING + CROP * crops[-1]
         now += waited + worked
-        effort.note(waited, worked, crops[-1])
+        effort.note(waited, worked, crops[-1], 1)
     return crops, dropped
 
 

@@ -1,6 +1,6 @@
 """Similarity, time and place, and the joint decision, against independent arithmetic."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from pipeline.errors import IdentifyError
 from pipeline.frames import TrackletUpdate
 from pipeline.identify import IdentifySettings, Mapping, Site, Travel
 from pipeline.identify.corrections import merge
+from pipeline.identify.exchange import exchange
 from pipeline.identify.gallery import Gallery
 from pipeline.identify.matcher import Evidence, Rules, settle, weigh
 from pipeline.identify.prior import Presence, Prior
@@ -162,6 +163,49 @@ def test_two_views_of_one_person_need_not_share_an_assignment():
     # Two cameras see the same person: both belong to identity 1, though identity 2 is not unlike.
     scores = np.array([[9.0, 2.0], [8.0, 3.0]])
     assert decide(scores, forbidden=np.zeros((2, 2), bool)).tolist() == [1, 1]
+
+
+def gain(evidence, identity, pair):
+    """Nats, against newcomers at 1, for two who change places: counted one by one."""
+    others = identity.copy()
+    own = others[evidence.at[pair]]
+    others[evidence.at[pair]] = 0
+    numbers, scores = evidence.toward(pair, others)
+    worth = [
+        [scores[i, numbers == k][0] - 1.0 if k in numbers else 0.0 for k in own] for i in (0, 1)
+    ]
+    return worth[0][1] + worth[1][0] - max(worth[0][0], 0) - max(worth[1][1], 0)
+
+
+def test_after_exchanges_no_two_would_both_be_better_off_in_each_other_s_place():
+    """People who are all there at once, each in an identity with some rows of earlier, in random order."""
+    rng = np.random.default_rng(6)
+    rules = Rules(newcomer=1.0, focus=1.0, hysteresis=1.0)
+    changed = 0
+    for _ in range(40):
+        people, rows = rng.integers(2, 6), rng.integers(6, 16)
+        likeness = rng.normal(2, 4, (people, rows + people)).astype(np.float32)
+        at = rows + np.arange(people)
+        likeness[np.arange(people), at] = -np.inf
+        forbidden = np.zeros(likeness.shape, np.bool_)
+        forbidden[:, rows:] = ~np.eye(people, dtype=bool)
+        forbidden[0, 0] = True  # and one of them was elsewhere at a time of somebody earlier
+        gap, place = np.full(likeness.shape, np.inf, np.float32), np.zeros_like(likeness)
+        evidence = Evidence(np.arange(rows + people), at, likeness, gap, place, forbidden)
+        earlier = rng.integers(1, people + 1, rows)
+        identity = np.concatenate([earlier, rng.permutation(people) + 1])
+        score = np.zeros(people, np.float32)
+
+        for _ in range(20):
+            before = identity.copy()
+            exchange(evidence, identity, score, np.ones(people, np.bool_), rules)
+            assert sorted(identity[at]) == sorted(before[at])
+            if (identity == before).all():
+                break
+            changed += 1
+        pairs = combinations(range(people), 2)
+        assert max(gain(evidence, identity, np.array(pair)) for pair in pairs) <= 1.0 + 1e-4
+    assert changed > 10
 
 
 @pytest.mark.parametrize(
