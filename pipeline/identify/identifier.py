@@ -195,7 +195,7 @@ class Identifier:
 
         time = float(table["last"][due].max(initial=self._thought))
         changed = np.flatnonzero((table["identity"] != before) & (table["identity"] > 0))
-        self._inherit(gallery, changed)
+        self._inherit(gallery, before, changed)
         changed = changed[np.lexsort((table["serial"][changed], -table["frames"][changed]))]
         self._note_merged(gallery, before, changed)
         founded: set[int] = set()
@@ -225,9 +225,11 @@ class Identifier:
             hysteresis=self.settings.hysteresis,
         )
 
-    def _inherit(self, gallery: Gallery, changed: IntArray) -> None:
+    def _inherit(self, gallery: Gallery, before: IntArray, changed: IntArray) -> None:
         """Rows of an identity remember since when it is known, though earlier rows may be gone."""
         since = gallery.table["since"]
+        left = changed[np.isin(before[changed], gallery.groups.numbers)]
+        since[left] = gallery.table["first"][left]  # what they remember is of somebody else
         since[changed] = np.minimum(since[changed], gallery.table["first"][changed])
         for number in np.unique(gallery.table["identity"][changed]):
             rows = gallery.members([number])

@@ -115,6 +115,7 @@ def test_an_early_mistake_is_corrected():
     story = [(e.kind, e.identity, e.previous) for e in events]
     assert story == [(EventKind.JOINED, 1, None), (EventKind.CORRECTED, 2, 1)]
     assert identifier.identity_of("door", 1) == 2
+    assert [person.first_seen for person in identifier.list()] == [0.0, 10.0]
 
 
 @pytest.mark.parametrize(("later", "corrected"), [(10.0, True), (500.0, False)])
