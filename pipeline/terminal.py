@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ from pipeline.zones import Detect
 if TYPE_CHECKING:  # it needs an extra
     from pipeline.evaluation import Evaluation
 
+_FEW = 0.02
+"""Share of frames that may be dropped without a word."""
+
 
 def watched_run(
     settings: Settings, options: RunOptions, console: Console, detect: Detect | None = None
@@ -29,13 +32,30 @@ def watched_run(
         _signalled(asked),
         Live(console=console, transient=True, auto_refresh=False) as live,
     ):
-        return run(
+        summary = run(
             settings,
             options,
             stop=asked.is_set,
             show=lambda status: live.update(status_table(status), refresh=True),
             detect=detect,
         )
+    if told := lateness(summary):
+        console.print(told, highlight=False, soft_wrap=True)
+    return summary
+
+
+def lateness(summary: Mapping[str, object]) -> str | None:
+    """What to say of a run that could not keep up with its cameras; None where it could, or nearly."""
+    looked_at, cameras = summary["frames"], summary["cameras"]
+    assert isinstance(looked_at, int)
+    assert isinstance(cameras, dict)
+    dropped = sum(camera["drops"] for camera in cameras.values())
+    if dropped <= _FEW * (looked_at + dropped):
+        return None
+    return (
+        f"{dropped} of {looked_at + dropped} frames were dropped, for this machine could not keep up: "
+        "who moved meanwhile is harder to follow. A max_rate for each camera, fewer cameras or a faster detector help."
+    )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.mot_text import read_mot
+from pipeline.terminal import lateness
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -325,3 +326,12 @@ def test_a_folder_in_use_is_refused_and_left_as_it_is(
     refused(people, *words_for(networks), "--output", finished)
     store.close()
     assert (finished / "events.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("looked_at", "drops", "says"), [(1990, 10, None), (800, 1200, "1200 of 2000 frames")]
+)
+def test_a_run_that_could_not_keep_up_says_so(looked_at, drops, says):
+    cameras = {"hall": {"drops": drops - drops // 2}, "court": {"drops": drops // 2}}
+    told = lateness({"frames": looked_at, "cameras": cameras})
+    assert told is None if says is None else says in told
