@@ -12,8 +12,6 @@ _MEMORY = 0.5
 _BUSY, _EASY = 0.1, 0.25
 """Share of time spent waiting for frames: below the first a loop is about to drop some, above the second it could
 do more."""
-
-
 _SOON, _FEWEST = 0.1, 2
 """Seconds that a tick may take, and pictures that it is given all the same: as many as two cores look at together."""
 _LATELY = 10

@@ -1,9 +1,9 @@
 """The live loop: frames in, identities out, one tick after another.
 
-Every tick takes the freshest frame of each camera that has one, and sends all of them through each stage at once.
-Live, the loop owns no thread but the one that calls it; cameras have theirs in `ingest`, and a slow camera, sink or
-network only ever costs frames, which are counted. Over files it may look ahead: one thread finds the people of the
-next frames while the caller's follows those of the last.
+Every tick takes a fresh frame of each camera that has one, or of as many as can be looked at soon, and sends all of
+them through each stage at once. Live, the loop owns no thread but the one that calls it; cameras have theirs in
+`ingest`, and a slow camera, sink or network only ever costs frames, which are counted. Over files it may look ahead:
+one thread finds the people of the next frames while the caller's follows those of the last.
 """
 
 import time
