@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -16,12 +16,20 @@ from trainer.errors import LayoutError, StorageError, TrainingError, UsageError
 
 PARTS = ("images/train/", "images/val/", "labels/train/", "labels/val/")
 WEIGHTS = "person-detector.pt"
+PEOPLE = Path(__file__).parent / "people.yaml"
 
 
 class Predictor(Protocol):
     """A network of the library, as far as it matters here."""
 
     predict: Callable[..., object]
+
+
+class Network(Protocol):
+    """The library's wrapper of a network, as far as it matters here."""
+
+    model: Any
+    ckpt: object
 
 
 class Trainer(Protocol):
@@ -37,7 +45,7 @@ class DetectorPlan:
     data: Path
     """A data.yaml, or a folder in the YOLO layout."""
     start: str
-    """Weights (.pt) or an architecture (.yaml) to start from."""
+    """Weights (.pt) or an architecture (.yaml) to start from: the library's, or our `people.yaml`."""
     output: Path
     epochs: int
     size: int
@@ -47,6 +55,8 @@ class DetectorPlan:
     half: bool = False
     """Train the network in bfloat16 on a CPU that has it: nearly twice as fast. Losses stay float32."""
     resume: bool = False
+    init: Path | None = None
+    """Weights (.pt) whose layers an architecture takes over, as far as they are alike."""
 
 
 def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
@@ -81,7 +91,9 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
     with redirect_stdout(sys.stderr):
         library = import_with_torchvision("ultralytics")
         library.settings.update({"sync": False, "tensorboard": False})
-        model = library.YOLO(start)
+        model = library.YOLO(str(PEOPLE) if start == PEOPLE.name else start)
+        if plan.init is not None and not plan.resume:
+            take_over(library.YOLO(str(plan.init)), model)
         if plan.half:
             model.add_callback("on_train_start", _in_half_precision)
         metrics = model.train(
@@ -119,6 +131,25 @@ def forget_whereabouts(source: Path, target: Path) -> None:
     network.pt_path = None
     weights["git"] = None
     torch.save(weights, target)
+
+
+def take_over(source: "Network", target: "Network") -> None:
+    """The layers of one network into another, by their places; the last one, the head, into the last one."""
+    heads = [f"model.{len(network.model.model) - 1}." for network in (source, target)]
+    given = {
+        heads[1] + name.removeprefix(heads[0]) if name.startswith(heads[0]) else name: values
+        for name, values in source.model.float().state_dict().items()
+    }
+    wanted = target.model.state_dict()
+    fits = {
+        name: values
+        for name, values in given.items()
+        if name in wanted and wanted[name].shape == values.shape
+    }
+    if not fits:
+        raise ValueError("the weights of --init have no layer in common with the architecture")
+    target.model.load_state_dict(fits, strict=False)
+    target.ckpt = {"model": target.model}  # the library would begin anew from the architecture
 
 
 def _in_half_precision(trainer: Trainer) -> None:
@@ -166,6 +197,10 @@ def _check_start(plan: DetectorPlan) -> None:
     """ultralytics would look for missing weights on the network."""
     if plan.start.endswith(".pt") and not Path(plan.start).is_file():
         raise UsageError(f"there are no weights {plan.start}; an architecture (.yaml) needs none")
+    if plan.init is not None and not plan.init.is_file():
+        raise UsageError(f"there are no weights {plan.init}")
+    if plan.init is not None and plan.start.endswith(".pt"):
+        raise UsageError("--init gives weights to an architecture, but --start has some already")
 
 
 def _named(results: Mapping[str, float]) -> dict[str, float]:

@@ -24,7 +24,7 @@ class Lines:
         return os.fstat(self._file.fileno()).st_size
 
     def write(self, line: str) -> None:
-        """One line with its end, on disk soon."""
+        """One line with its end, or several, on disk soon."""
         self._waiting.append(line)
         self._length += len(line)
         if self._length >= _BUFFERED:

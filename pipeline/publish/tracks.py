@@ -268,15 +268,17 @@ class _Camera:
     def _write(self) -> None:
         """Bring the file up to date, from the first frame on that is not."""
         self._cut()
-        place, hidden = self._file.size, self._hidden()
-        for frame in self._frames.values():
+        place = self._file.size
+        frames = self._since(self._stale)
+        shown = [self._shown(frame) for frame in frames]
+        hidden = self._hidden(frames, shown)
+        for frame, rows in zip(frames, shown, strict=True):
             if frame.number >= self._stale:
                 frame.offset = place
-                rows = hidden.get(frame.number, {}) | self._shown(frame)
-                for identity, text in rows.items():
-                    line = f"{frame.number},{identity},{text}"
-                    self._file.write(line)
-                    place += len(line)
+                every = hidden.get(frame.number, {}) | rows
+                text = "".join([f"{frame.number},{name},{row}" for name, row in every.items()])
+                self._file.write(text)
+                place += len(text)
         self._file.flush()
         self._stale, self._unwritten = math.inf, 0
 
@@ -295,15 +297,18 @@ class _Camera:
                 found.setdefault(identity, text)
         return found
 
-    def _hidden(self) -> dict[int, dict[int, str]]:
-        """Rows by identity of those who were out of sight between two looks, by frame, as far as they are stale."""
+    def _hidden(
+        self, frames: Sequence[_Frame], shown: Sequence[dict[int, str]]
+    ) -> dict[int, dict[int, str]]:
+        """Rows by identity of those who were out of sight between two looks, by frame."""
         rows: dict[int, dict[int, str]] = {}
         seen: dict[int, tuple[_Frame, str]] = {}
-        for frame in self._since(self._stale):
-            for identity, text in self._shown(frame).items():
-                before = seen.get(identity, (frame, text))
-                for number, box in self._way(*before, frame, text):
-                    rows.setdefault(number, {})[identity] = _text(box, 0.0)
+        for frame, found in zip(frames, shown, strict=True):
+            for identity, text in found.items():
+                before = seen.get(identity)
+                if before is not None and before[0].number + 1 < frame.number:
+                    for number, box in self._way(*before, frame, text):
+                        rows.setdefault(number, {})[identity] = _text(box, 0.0)
                 seen[identity] = frame, text
         return rows
 
@@ -322,7 +327,7 @@ class _Camera:
     ) -> Iterator[tuple[int, Box]]:
         """The frames between two looks at somebody, with his box in each: on a straight line."""
         took = came.time - went.time
-        if came.number <= went.number + 1 or not 0 < took <= _HIDDEN:
+        if not 0 < took <= _HIDDEN:
             return
         a, b = _box(before), _box(after)
         walked = math.dist((a[0] + a[2], a[1] + a[3]), (b[0] + b[2], b[1] + b[3])) / 2

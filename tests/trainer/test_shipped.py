@@ -11,12 +11,14 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from tests.trainer.tiny_training import draw_people
 from trainer.__main__ import main
 from trainer.arguments import parser
+from trainer.compat import import_with_torchvision
 from trainer.shipped import read_plan
-from trainer.yolo import forget_whereabouts
+from trainer.yolo import PEOPLE, forget_whereabouts, take_over
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,7 +122,30 @@ def _pickled(weights: Path) -> bytes:
         return file.read(name)
 
 
-def test_a_detector_is_not_started_from_weights_that_are_not_there(boxes, tmp_path, capsys):
-    command = ["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), "--start", "no.pt"]
-    assert main(command) == 2
-    assert "there are no weights no.pt" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--start", "no.pt"], "there are no weights no.pt"),
+        (["--start", "people.yaml", "--init", "no.pt"], "there are no weights no.pt"),
+        (["--start", "{shipped}", "--init", "{shipped}"], "--start has some already"),
+    ],
+)
+def test_a_detector_is_not_started_from_weights_that_are_not_there(
+    boxes, tmp_path, capsys, options, says
+):
+    options = [option.format(shipped=ROOT / "models" / "person-detector.pt") for option in options]
+    assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_cheaper_architecture_takes_over_what_is_alike():
+    library = import_with_torchvision("ultralytics")
+    source, target = library.YOLO("yolo11n.yaml"), library.YOLO(str(PEOPLE))
+    take_over(source, target)
+    given, taken = source.model.state_dict(), target.model.state_dict()
+    assert torch.equal(taken["model.8.cv1.conv.weight"], given["model.8.cv1.conv.weight"])
+    # The head has another place there.
+    deep = "cv3.1.0.0.conv.weight"
+    assert torch.equal(taken[f"model.20.{deep}"], given[f"model.23.{deep}"])
+    image = torch.rand(1, 3, 64, 96)
+    assert target.model.eval()(image)[0].shape == (1, 4 + 1, 8 * 12 + 4 * 6)

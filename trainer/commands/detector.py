@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> None:
         device=options.device,
         half=options.half,
         resume=options.resume,
+        init=options.init,
     )
     weights, scores = train_detector(plan)
     told = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
