@@ -10,13 +10,16 @@ import openvino as ov
 
 from engines.engine import Array, Arrays, TensorSpec, check_batch
 from engines.errors import BackendError, PackageError
-from engines.package import Manifest, older_than
+from engines.package import Kind, Manifest, older_than
 from engines.rows import HostRows
 
 Outputs: TypeAlias = dict[str, Array]
 BATCH_SIZES = (16, 4, 1)
 """Batches are compiled at these sizes and larger ones cut into them: a network of known shape runs a fifth faster
 than one of any shape, and nothing is gained beyond sixteen."""
+CROP_SIZES = (16, 4, 2, 1)
+"""For networks that see crops, of which two or three are due at most times: two side by side take little longer than
+one, on which threads wait for one another. Pictures are large enough, and every size takes time to open."""
 LANES = 2
 """Such a batch is cut once more, and its parts are computed side by side by half of the threads each: threads that
 wait for one another at every layer lose a twentieth on an idle machine, and a quarter beside decoders."""
@@ -58,7 +61,11 @@ def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) 
     if device != "cpu":
         raise BackendError(f"packages for OpenVINO run on the CPU here, not on {device}")
     return OpenVINOEngine(
-        read(plan), precision=manifest.precision, max_batch=manifest.max_batch, threads=threads
+        read(plan),
+        precision=manifest.precision,
+        max_batch=manifest.max_batch,
+        threads=threads,
+        sizes=BATCH_SIZES if manifest.kind is Kind.DETECTOR else CROP_SIZES,
     )
 
 
@@ -80,8 +87,9 @@ class OpenVINOEngine:
         precision: str = "f32",
         max_batch: int = 64,
         threads: int | None = None,
+        sizes: Sequence[int] = BATCH_SIZES,
     ) -> None:
-        """`precision` is what it computes in; `threads` defaults to all cores.
+        """`precision` is what it computes in; `threads` defaults to all cores; batches are cut into `sizes`.
 
         int8 is in the graph: what of it is not quantised computes in the fastest precision there is.
         """
@@ -95,7 +103,7 @@ class OpenVINOEngine:
         self.inputs = {spec.name: spec for spec in map(spec_of, model.inputs)}
         dynamic = all(spec.shape[0] == -1 for spec in self.inputs.values())
         self.max_batch = max_batch if dynamic else next(iter(self.inputs.values())).shape[0]
-        sizes = [n for n in BATCH_SIZES if n <= self.max_batch] if dynamic else [self.max_batch]
+        sizes = [n for n in sizes if n <= self.max_batch] if dynamic else [self.max_batch]
         self._requests: dict[int, list[ov.InferRequest]] = {}
         try:
             for size in sizes:

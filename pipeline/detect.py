@@ -151,10 +151,8 @@ class Detector:
             return _Found(picture, rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
         if spec.head is Head.ULTRALYTICS:
             self._check_width(answer.shape[1] > 4 + wanted.max(), answer)
-            scores = answer[:, 4 + wanted]
-            best = scores.argmax(axis=1)
-            top = np.take_along_axis(scores, best[:, None], axis=1)[:, 0]
-            picture, place = np.nonzero(top >= spec.score)
+            scores = answer[:, 4 + wanted].transpose(0, 2, 1)
+            picture, place = np.nonzero(scores.max(axis=2) >= spec.score)
             rows = answer[picture, :4, place]
             centres, sizes = rows[:, :2], rows[:, 2:]
         else:
@@ -162,14 +160,13 @@ class Detector:
             fits = answer.shape[2] > 5 + wanted.max() and answer.shape[1] == len(grid)
             self._check_width(fits, answer)
             scores = answer[..., 5 + wanted] * answer[..., 4:5]
-            best = scores.argmax(axis=2)
-            top = np.take_along_axis(scores, best[..., None], axis=2)[..., 0]
-            picture, place = np.nonzero(top >= spec.score)
+            picture, place = np.nonzero(scores.max(axis=2) >= spec.score)
             rows = answer[picture, place, :4]
             centres = (rows[:, :2] + grid[place]) * stride[place]
             sizes = np.exp(rows[:, 2:]) * stride[place]
         boxes = np.hstack([centres - sizes / 2, centres + sizes / 2]).astype(np.float32)
-        return _Found(picture, boxes, top[picture, place], wanted[best[picture, place]])
+        scores = scores[picture, place]
+        return _Found(picture, boxes, scores.max(axis=1), wanted[scores.argmax(axis=1)])
 
     def _check_width(self, fits: bool, answer: FloatArray) -> None:
         if not fits:
