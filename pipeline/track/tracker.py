@@ -38,7 +38,9 @@ ARRIVALS_MEMORY = 30.0
 _STAYS = 0.15
 """Heights that somebody's centre may move while he stays in one place."""
 _TRUST = 3.0
-"""Seconds over which scores are averaged."""
+"""Seconds over which scores are averaged…"""
+_STEADY = 0.3
+"""…and places: one box that strays is no step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class TrackerSettings:
     """Tracks seen within this time are matched by overlap; others only by weighing the odds."""
     furniture: float = 4.0
     """Who stays in one place for longer, and has no more than…"""
-    distrusted: float = 0.75
+    distrusted: float = 0.85
     """…this share of `sure` as his mean score, is not shown until he moves, or the detector is surer of him."""
     absence: float = 3.0
     """How long people who return were out of sight, on average."""
@@ -109,8 +111,8 @@ class Tracker:
         self._beliefs = np.empty((0, 5, 4))
         """As of each row's last look."""
         self._colours = np.empty((0, 0), np.float32)
-        self._stays = np.empty((0, 4))
-        """Where each row has stayed, x and y, since when, and its mean score."""
+        self._stays = np.empty((0, 6))
+        """Where each row has stayed, x and y, since when, its mean score, and where it is of late, x and y."""
         self._next_id = 1
         self._time: float | None = None
         self._elapsed = 0.0
@@ -273,7 +275,8 @@ class Tracker:
         self._colours = np.concatenate([self._colours, colours])
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         since = np.full(len(boxes), time)
-        self._stays = np.concatenate([self._stays, np.column_stack([centres, since, scores])])
+        stays = np.column_stack([centres, since, scores, centres])
+        self._stays = np.concatenate([self._stays, stays])
         self._beliefs = np.concatenate(
             [self._beliefs, begin(boxes, scores, self._speeds, settings.motion.noise)]
         )
@@ -283,16 +286,20 @@ class Tracker:
 def stay(
     stays: Floats, partner: IntArray, boxes: Floats, scores: Floats, seen: Floats, time: float
 ) -> None:
-    """Note of each track (N, 4) whose detection is `partner` (N,) whether it stays, and how sure the detector is."""
+    """Note of each track (N, 6) whose detection is `partner` (N,) whether it stays, and how sure the detector is."""
     for i in range(len(partner)):
         j = partner[i]
         if j < 0:
             continue
         x, y = (boxes[j, 0] + boxes[j, 2]) / 2, (boxes[j, 1] + boxes[j, 3]) / 2
         height = boxes[j, 3] - boxes[j, 1]
-        if np.hypot(x - stays[i, 0], y - stays[i, 1]) > _STAYS * height:
-            stays[i, 0], stays[i, 1], stays[i, 2] = x, y, time
-        fresh = 1.0 - np.exp(-max(time - seen[i], 0.0) / _TRUST)
+        since = max(time - seen[i], 0.0)
+        fresh = 1.0 - np.exp(-since / _STEADY)
+        stays[i, 4] += fresh * (x - stays[i, 4])
+        stays[i, 5] += fresh * (y - stays[i, 5])
+        if np.hypot(stays[i, 4] - stays[i, 0], stays[i, 5] - stays[i, 1]) > _STAYS * height:
+            stays[i, 0], stays[i, 1], stays[i, 2] = stays[i, 4], stays[i, 5], time
+        fresh = 1.0 - np.exp(-since / _TRUST)
         stays[i, 3] += fresh * (scores[j] - stays[i, 3])
 
 

@@ -69,22 +69,22 @@ def test_a_very_slow_camera_is_followed_too():
 
 
 def test_a_planter_is_not_shown_for_long_but_whoever_stands_still_is():
-    """Both are taken for people at first; one stays doubtful. Then it walks away after all."""
+    """Both are taken for people at first; one stays doubtful, though a box strays. Then it walks away after all."""
     tracker, shown = Tracker(SIZE), {1: [], 2: []}
     for t in np.arange(0, 12, 0.1):
         sway = 3 * np.sin(5 * t)
-        walked = 60 * max(t - 10, 0)
+        walked = 60 * max(t - 10, 0) + 18 * (abs(t - 7) < 0.01)
         people = seen((300 + sway, 300), (900 + sway + walked, 300))
-        people.scores[1] = 0.75 if t < 0.3 else 0.3
+        people.scores[1] = 0.75 if t < 0.3 else 0.35
         tracks = tracker.update(people, t)
         for track in tracks.ids.tolist():
             shown[track].append(t)
         assert not len(tracks.spare), "nobody's way leads over a planter"
     assert len(shown[1]) == 120
     until = [t for t in shown[2] if t < 10]
-    assert until[-1] == pytest.approx(5.6, abs=0.2), "as soon as its mean score has fallen"
+    assert until[-1] == pytest.approx(5.2, abs=0.2), "as soon as its mean score has fallen"
     again = [t for t in shown[2] if t > 10]
-    assert again[0] == pytest.approx(10.3, abs=0.11)
+    assert again[0] == pytest.approx(10.5, abs=0.11)
     assert again[-1] > 11.8
 
 
