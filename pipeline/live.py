@@ -1,9 +1,9 @@
 """The live loop: frames in, identities out, one tick after another.
 
 Every tick takes a fresh frame of each camera that has one, or of as many as can be looked at soon, and sends all of
-them through each stage at once. Live, the loop owns no thread but the one that calls it; cameras have theirs in
-`ingest`, and a slow camera, sink or network only ever costs frames, which are counted. Over files it may look ahead:
-one thread finds the people of the next frames while the caller's follows those of the last.
+them through each stage at once. Cameras have threads of their own in `ingest`, and live a slow camera, sink or
+network only ever costs frames, which are counted. The loop may look ahead: one thread waits for the next frames and
+finds the people in them while the caller's follows those of the last.
 """
 
 import time
@@ -111,8 +111,8 @@ class LiveLoop:
     ) -> None:
         """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop.
 
-        `ahead`: so many frames are looked at together, as ticks allow, on a thread of its own; 0: each tick looks
-        at its own, on the caller's.
+        `ahead`: so many frames are looked at together, as ticks allow, on a thread of its own, and no fewer than
+        those of a tick; 0: each tick looks at its own, on the caller's.
         """
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
@@ -153,8 +153,9 @@ class LiveLoop:
             self._looks.extend(self._next(timeout))
         frames = self._follow(*self._looks.popleft()) if self._looks else 0
         if self._effort is not None:
-            waited = meter.seconds["wait"] - waiting
             spent = time.perf_counter() - began
+            # Ahead, a wait may have begun before this tick did.
+            waited = min(meter.seconds["wait"] - waiting, spent)
             embedded = self._tracklets.counts.embedded - embedded
             self._effort.note(waited, spent - waited, embedded, frames)
         return frames

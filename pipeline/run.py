@@ -111,7 +111,7 @@ def run(
     check_inputs(options.output, inputs, names if options.video else ())
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
     whole = options.every_frame and not any(address.live for address in addresses)
-    ahead = AHEAD if whole and may_look_ahead(settings.detector) else 0
+    ahead = (AHEAD if whole else 1) if may_look_ahead(settings.detector) else 0
     if detect is None:  # a tick has no more than a picture of each camera
         detect = open_detector(settings.detector, open_network, max(len(names), ahead))
     detect = ignoring(detect, zones)

@@ -301,6 +301,28 @@ def test_looking_ahead_changes_nothing_but_who_does_it_and_how_many_at_once(ahea
     assert len(threads) == 2
 
 
+def test_the_next_frames_are_looked_at_while_the_last_ones_are_followed():
+    looking = threading.Event()
+
+    def detect(frames):
+        if frames[0].index == 1:
+            looking.set()
+        return find(frames)
+
+    class Slow(Recorder):
+        def sighting(self, sighting):
+            super().sighting(sighting)
+            self.waited = sighting.frame.index > 0 or looking.wait(5)
+
+    sink = Slow()
+    loop, _ = loop_over(strolls(3), sink, detect=detect, ahead=1)
+    loop.tick()
+    assert sink.waited
+    loop.run()
+    assert [s.frame.index for s in sink.sightings] == [0, 1, 1, 2, 2]
+    loop.finish()
+
+
 def test_what_was_looked_at_ahead_is_not_lost_when_it_is_stopped():
     sink = Recorder()
     loop, _ = loop_over(strolls(30), sink, ahead=4)
