@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import torch
@@ -30,6 +31,8 @@ class Network(Protocol):
 
     model: Any
     ckpt: object
+    train: Callable[..., Any]
+    add_callback: Callable[..., None]
 
 
 class Trainer(Protocol):
@@ -91,9 +94,9 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
     with redirect_stdout(sys.stderr):
         library = import_with_torchvision("ultralytics")
         library.settings.update({"sync": False, "tensorboard": False})
-        model = library.YOLO(str(PEOPLE) if start == PEOPLE.name else start)
+        model = _network(library, str(PEOPLE) if start == PEOPLE.name else start)
         if plan.init is not None and not plan.resume:
-            take_over(library.YOLO(str(plan.init)), model)
+            take_over(_network(library, str(plan.init)), model)
         if plan.half:
             model.add_callback("on_train_start", _in_half_precision)
         metrics = model.train(
@@ -133,7 +136,17 @@ def forget_whereabouts(source: Path, target: Path) -> None:
     torch.save(weights, target)
 
 
-def take_over(source: "Network", target: "Network") -> None:
+def _network(library: ModuleType, start: str) -> Network:
+    try:
+        network: Network = library.YOLO(start)
+    except TypeError as error:  # the library's word for what it cannot load
+        raise UsageError(
+            f"{start} holds no weights: it is empty, cut short or something else"
+        ) from error
+    return network
+
+
+def take_over(source: Network, target: Network) -> None:
     """The layers of one network into another, by their places; the last one, the head, into the last one."""
     heads = [f"model.{len(network.model.model) - 1}." for network in (source, target)]
     given = {

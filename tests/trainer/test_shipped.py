@@ -128,12 +128,16 @@ def _pickled(weights: Path) -> bytes:
         (["--start", "no.pt"], "there are no weights no.pt"),
         (["--start", "people.yaml", "--init", "no.pt"], "there are no weights no.pt"),
         (["--start", "{shipped}", "--init", "{shipped}"], "--start has some already"),
+        (["--start", "{cut}"], "cut.pt holds no weights"),
+        (["--start", "people.yaml", "--init", "{cut}"], "cut.pt holds no weights"),
     ],
 )
-def test_a_detector_is_not_started_from_weights_that_are_not_there(
+def test_a_detector_is_not_started_from_weights_that_are_not_there_or_not_whole(
     boxes, tmp_path, capsys, options, says
 ):
-    options = [option.format(shipped=ROOT / "models" / "person-detector.pt") for option in options]
+    shipped, cut = ROOT / "models" / "person-detector.pt", tmp_path / "cut.pt"
+    cut.write_bytes(shipped.read_bytes()[:100_000])
+    options = [option.format(shipped=shipped, cut=cut) for option in options]
     assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 2
     assert says in capsys.readouterr().err
 
