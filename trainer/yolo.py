@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ class Predictor(Protocol):
     """A network of the library, as far as it matters here."""
 
     predict: Callable[..., object]
+    to: Callable[..., object]
 
 
 class Network(Protocol):
@@ -97,8 +99,8 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
         model = _network(library, str(PEOPLE) if start == PEOPLE.name else start)
         if plan.init is not None and not plan.resume:
             take_over(_network(library, str(plan.init)), model)
-        if plan.half:
-            model.add_callback("on_train_start", _in_half_precision)
+        if plan.device == "cpu":
+            model.add_callback("on_train_start", partial(_made_fast, half=plan.half))
         metrics = model.train(
             data=str(data),
             epochs=plan.epochs,
@@ -165,16 +167,21 @@ def take_over(source: Network, target: Network) -> None:
     target.ckpt = {"model": target.model}  # the library would begin anew from the architecture
 
 
-def _in_half_precision(trainer: Trainer) -> None:
-    """Wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared."""
-    predict = trainer.model.predict
+def _made_fast(trainer: Trainer, half: bool) -> None:
+    """Channels last, an eighth faster on a CPU; in bfloat16 if wanted.
 
-    def narrowed(*arguments: object, **named: object) -> object:
-        with torch.autocast("cpu", torch.bfloat16):
-            answer = predict(*arguments, **named)
+    It wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared.
+    """
+    predict = trainer.model.predict
+    trainer.model.to(memory_format=torch.channels_last)
+
+    def faster(images: torch.Tensor, *arguments: object, **named: object) -> object:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            answer = predict(images, *arguments, **named)
         return _widened(answer)
 
-    trainer.model.predict = narrowed
+    trainer.model.predict = faster
 
 
 def _widened(answer: object) -> object:

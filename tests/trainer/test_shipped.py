@@ -21,6 +21,7 @@ from trainer.shipped import read_plan
 from trainer.yolo import PEOPLE, forget_whereabouts, take_over
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "models" / "person-detector.pt"
 
 PLAN = """
 [tiny]
@@ -135,20 +136,29 @@ def _pickled(weights: Path) -> bytes:
 def test_a_detector_is_not_started_from_weights_that_are_not_there_or_not_whole(
     boxes, tmp_path, capsys, options, says
 ):
-    shipped, cut = ROOT / "models" / "person-detector.pt", tmp_path / "cut.pt"
-    cut.write_bytes(shipped.read_bytes()[:100_000])
-    options = [option.format(shipped=shipped, cut=cut) for option in options]
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(SHIPPED.read_bytes()[:100_000])
+    options = [option.format(shipped=SHIPPED, cut=cut) for option in options]
     assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 2
     assert says in capsys.readouterr().err
 
 
-def test_a_cheaper_architecture_takes_over_what_is_alike():
+def test_our_architecture_takes_over_a_whole_network_and_another_what_is_alike(tmp_path):
     library = import_with_torchvision("ultralytics")
-    source, target = library.YOLO("yolo11n.yaml"), library.YOLO(str(PEOPLE))
+    source, target = library.YOLO(str(SHIPPED)), library.YOLO(str(PEOPLE))
     take_over(source, target)
-    given, taken = source.model.state_dict(), target.model.state_dict()
-    assert torch.equal(taken["model.8.cv1.conv.weight"], given["model.8.cv1.conv.weight"])
-    # The head has another place there.
+    given, taken = source.model.float().state_dict(), target.model.state_dict()
+    assert given.keys() == taken.keys()
+    assert all(torch.equal(taken[name], values) for name, values in given.items())
+    assert isinstance(target.model.model[0].act, torch.nn.Hardswish)
+
+    # Boxes said outright, by two levels: the head has another place there.
+    shorter = PEOPLE.read_text().split("  - [-1, 1, Conv, [512, 3, 2]]\n  - [[-1, 10]")[0]
+    other = tmp_path / "shorter.yaml"
+    other.write_text(f"reg_max: 1\n{shorter}  - [[16, 19], 1, Detect, [nc]]\n")
+    target = library.YOLO(str(other))
+    take_over(source, target)
+    taken = target.model.state_dict()
     deep = "cv3.1.0.0.conv.weight"
     assert torch.equal(taken[f"model.20.{deep}"], given[f"model.23.{deep}"])
     image = torch.rand(1, 3, 64, 96)
