@@ -24,6 +24,8 @@ from synthetic.write import claim, output_errors
 LEAST_VISIBLE = 0.25
 LEAST_HEIGHT = 16
 """Pixels of a frame 540 high; smaller people are not labelled."""
+DESCRIPTION = "train: images/train\nval: images/val\nnames:\n  0: person\n"
+"""What detector trainings read first. Without a `path`, folders are those beside it."""
 _PAUSE = 2.0
 """Seconds of the world between two pictures of a camera."""
 _CAMERAS = 4
@@ -85,8 +87,7 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
             [f"{j.half} {j.site} {j.camera}" for j in jobs],
             processes,
         )
-        yaml = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: person\n"
-        (folder / "data.yaml").write_text(yaml, encoding="ascii")
+        (folder / "data.yaml").write_text(DESCRIPTION, encoding="ascii")
         return {
             half: sum(1 for _ in (folder / "images" / half).glob("*.jpg"))
             for half in ("train", "val")

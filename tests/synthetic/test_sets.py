@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from synthetic.__main__ import main
 from synthetic.crops import CLEAR, ROUGH, tracklet
-from synthetic.detection_set import DetectRequest, write_detect
+from synthetic.detection_set import DESCRIPTION, DetectRequest, write_detect
 from synthetic.load import load_site
 from synthetic.reid_set import ReidRequest, write_reid
 from synthetic.render import Renderer
@@ -86,7 +86,7 @@ def test_detection_sets_have_a_label_for_every_picture(tmp_path):
         seed=1, images=6, val_share=0.34, size=(320, 180), sites=("generated:2:1",)
     )
     assert write_detect(request, tmp_path) == {"train": 4, "val": 2}
-    assert "names:\n  0: person" in (tmp_path / "data.yaml").read_text()
+    assert (tmp_path / "data.yaml").read_text() == DESCRIPTION
     boxes = []
     for path in (tmp_path / "images").glob("*/*.jpg"):
         assert cv2.imread(str(path)).shape == (180, 320, 3)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from synthetic.detection_set import DESCRIPTION
 from tests.trainer.tiny_training import draw_people
 from trainer.__main__ import main
 from trainer.arguments import parser
@@ -115,6 +116,15 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(box
     forget_whereabouts(Path(scores["weights"]), tmp_path / "shipped.pt")
     assert str(tmp_path).encode() in _pickled(Path(scores["weights"]))
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")
+
+
+def test_the_description_of_a_rendered_set_holds_wherever_a_command_runs(boxes):
+    (boxes / "data.yaml").write_text(DESCRIPTION)
+    utilities = import_with_torchvision("ultralytics.data.utils")
+    found = utilities.check_det_dataset(str(boxes / "data.yaml"), autodownload=False)
+    assert (found["train"], found["val"]) == tuple(
+        str(boxes / "images" / half) for half in ("train", "val")
+    )
 
 
 def _pickled(weights: Path) -> bytes:
