@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from calibration.errors import CalibrationError
 from engines.errors import EngineError
 from pipeline.errors import PipelineError
+from pipeline.ingest.redact import redact
 
 COMMANDS = {
     "collect": "pictures of a site to measure on, deleted after some days",
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except (PipelineError, EngineError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redact(str(error))}", file=sys.stderr)  # a site's file names cameras
         return BAD_INPUT
     except ModuleNotFoundError as error:
         print(

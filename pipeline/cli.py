@@ -15,6 +15,7 @@ from rich.markup import escape
 from engines.errors import EngineError
 from pipeline.errors import FeedError, OutputError, PipelineError, SettingsError
 from pipeline.ingest import CameraState
+from pipeline.ingest.redact import redact
 from pipeline.known import find_people, forget_person, list_people
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return commands[words[0]](words[1:], console)
         return _run(words, console)
     except (PipelineError, EngineError) as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[red]error:[/] {escape(redact(str(error)))}", highlight=False, soft_wrap=True
+        )
         return BAD_INPUT
 
 
@@ -80,19 +83,26 @@ def _run(words: Sequence[str], console: Console) -> int:
         console.print(settings.uncalibrated, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         print(json.dumps(summary))
-    _complain(summary, console)
+    whole = options.duration is not None and float(str(summary["seconds"])) >= options.duration
+    _complain(summary, console, whole)
     return 0
 
 
-def _complain(summary: Mapping[str, object], console: Console) -> None:
-    """One line for each camera in trouble; an error where an output failed or no camera gave a picture."""
+def _complain(summary: Mapping[str, object], console: Console, whole: bool) -> None:
+    """One line for each camera in trouble; an error where an output failed or no camera gave a picture.
+
+    `whole`: nobody ended the run early, so that a live camera had the time it was given.
+    """
     cameras, failed = summary["cameras"], summary["failed_outputs"]
     assert isinstance(cameras, dict)
     assert isinstance(failed, dict)
     for name, camera in cameras.items():
         if camera["error"]:
             console.print(f"camera {name}: {camera['error']}", markup=False, soft_wrap=True)
-    if all(camera["state"] == CameraState.FAILED for camera in cameras.values()):
+    if all(
+        camera["state"] == CameraState.FAILED or (whole and not camera["frames"])
+        for camera in cameras.values()
+    ):
         raise FeedError("no camera gave a single picture")
     if failed:
         troubles = "; ".join(f"{name}: {why}" for name, why in failed.items())

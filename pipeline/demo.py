@@ -12,8 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from calibration.commands.ground import calibrate_known
+from pipeline.errors import SettingsError
 from pipeline.evaluation import evaluate_run
 from pipeline.folder import IDENTITIES
+from pipeline.identify import GalleryStore
 from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
@@ -26,6 +28,7 @@ SIZE = (768, 432)
 def demo(settings: Settings, output: Path, console: Console, seconds: float | None = None) -> int:
     """Render, run in real time, score. Answers the exit code."""
     truth = output / "site"
+    _claim(output)
     request = SiteRequest(SITE, SEED, seconds or SECONDS, fps=FPS, size=SIZE)
     console.print(
         f"rendering {request.duration:.0f} s of the site '{SITE}' (kept in {truth} for the next time)"
@@ -46,7 +49,20 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     console.print(score_table(evaluate_run(output, truth)))
     latency = summary["latency_seconds"]
     assert isinstance(latency, dict)
-    console.print(f"latency from capture to event: p95 {1000 * latency['p95']:.0f} ms")
+    if latency:
+        console.print(f"latency from capture to event: p95 {1000 * latency['p95']:.0f} ms")
     console.print(f"report: {output / 'report.html'}")
     console.print(f"annotated videos: {', '.join(str(output / video.name) for video in videos)}")
     return 0
+
+
+def _claim(folder: Path) -> None:
+    """That nothing but an earlier demonstration, which is over, is in a folder whose contents will go."""
+    identities = folder / IDENTITIES
+    if not identities.exists():
+        return
+    if not (folder / "site").is_dir():
+        raise SettingsError(
+            f"{folder} holds the identities of a run that is no demonstration: choose another --output"
+        )
+    GalleryStore(identities).close()

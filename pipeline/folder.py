@@ -28,10 +28,10 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def set_aside(folder: Path) -> list[str]:
+def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
     """Move what an earlier run left in a folder to `earlier/<number>` in it; answers all such, oldest first.
 
-    Identities and the record for calibration stay where they are: they go on.
+    Identities and the record for calibration stay where they are: they go on. So do `inputs`, which nobody made here.
     """
     with writing(folder):
         kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdigit()}
@@ -42,9 +42,10 @@ def set_aside(folder: Path) -> list[str]:
             number = max(kept, default=0) + 1
             part = kept[number] = folder / _EARLIER / str(number)
             part.mkdir(parents=True)
+            own = {path.resolve() for path in inputs}
             films = [folder / f"{path.stem}.mp4" for path in tracks]
             for path in (*films, events, folder / "tracks", folder / "report.html", summary):
-                if path.exists():
+                if path.exists() and path.resolve() not in own:
                     path.rename(part / path.name)
             make_folder(folder)
         return [str(kept[n].relative_to(folder)) for n in sorted(kept)]
@@ -67,7 +68,7 @@ def write_whole(path: Path, text: str) -> None:
     """All of a file or nothing of it: a full disk leaves what was there before."""
     draft = path.with_name(f".{path.name}.part")
     try:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

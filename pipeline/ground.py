@@ -61,7 +61,7 @@ class FloorMap:
     def __init__(self, settings: GroundSettings) -> None:
         matrix = np.array(settings.floor, np.float64)
         where = f"[[ground]] of camera '{settings.camera}'"
-        if matrix.shape != (9,) or abs(np.linalg.det(matrix.reshape(3, 3))) < 1e-12 * (
+        if matrix.shape != (9,) or abs(np.linalg.det(matrix.reshape(3, 3))) <= 1e-12 * (
             np.abs(matrix).max() ** 3
         ):
             raise SettingsError(f"{where}: floor must be nine numbers of a homography")

@@ -67,11 +67,12 @@ def find_people(words: Sequence[str], console: Console) -> int:
     embedder = replace(
         settings.embedder, package=options.embedder or settings.embedder.package, slots=1
     )
+    informed = replace(settings, embedder=embedder).identify()
     database = _database(options)
     crop = _picture(options.image, options.box)
     network, digest = network_of(embedder)
     store = GalleryStore(database, network, digest=digest, owner=False)
-    with closing(Identifier(settings.match.identify(), store)) as identifier:
+    with closing(Identifier(informed, store)) as identifier:
         people = {person.identity: person for person in identifier.list()}
         if not people:
             raise SettingsError(f"{database} knows nobody yet")
@@ -107,10 +108,14 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     except StoreInUse:
         store, live = _visit(database), True
     with closing(store):  # held meanwhile, so that no run begins to write
+        # Somebody new may not be in the database yet, and a number that was not given out yet is nobody's.
+        new = live and folder is not None and _told_of(folder, options.identity)
+        if live and folder is not None and not (new or store.knows(options.identity)):
+            raise SettingsError(f"{folder} knows no identity {options.identity}")
         known, done = store.forget(options.identity), []
-        if live and folder is not None and options.identity < store.next_identity:
+        if live and folder is not None:
             done.append(_await_erasure(folder, store, options.identity))
-            known = True  # somebody new may not have been in the database yet
+            known = True
         names = store.names(options.identity)
         if folder is not None:
             done += [erase(part, names) for part in _quiet(folder, live)]
@@ -146,6 +151,12 @@ def _outcome(
     if folder is None:
         told.append("what runs have written was not looked into: name a run's folder for that")
     return told
+
+
+def _told_of(folder: Path, identity: int) -> bool:
+    """Whether the run that writes there has said anything about somebody."""
+    events = folder / "events.jsonl"
+    return events.is_file() and f'"identity": {identity},' in events.read_text()
 
 
 def _quiet(folder: Path, live: bool) -> list[Path]:

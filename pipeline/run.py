@@ -132,12 +132,12 @@ def run(
     identities, recorders = recorded(
         identifier, folder, (network, digest) if options.record else None
     )
-    earlier = set_aside(folder)
+    earlier = set_aside(folder, inputs)
     journal = Journal()
     with writing(folder):
         sinks: list[Sink] = [
-            journal,
             EventLog(folder / "events.jsonl"),
+            journal,
             TrackFiles(folder / "tracks"),
             *([AnnotatedVideos(folder)] if options.video else []),
         ]
@@ -150,7 +150,8 @@ def run(
         detect,
         tracklets,
         identities,
-        [*sinks, *recorders],
+        # Events come last: whom they call forgotten is erased everywhere else by then.
+        [*sinks[1:], *recorders, sinks[0]],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
         ahead=ahead,
@@ -171,7 +172,7 @@ def run(
         sources.stop()
         try:
             loop.finish()
-            people = len(identifier.list())
+            people = identifier.count
         finally:
             identifier.close()
     failures = dict(loop.failures)
@@ -228,6 +229,8 @@ def _conclude(
             write(folder / name)
         except OSError as error:
             failures[name] = error.strerror or str(error)
+        except ValueError as error:
+            failures[name] = str(error)
 
 
 def open_detector(
@@ -323,7 +326,7 @@ def _status(
         latency=dict(meter.latency()),
         tracklets=tracklets.counts,
         slots=pool.counts,
-        people=len(identifier.list()),
+        people=identifier.count,
     )
 
 

@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 _SILENCE = 1.0
 """Seconds that one tick can add to a camera's silence, at most: another camera's clock may leap."""
+_RARE, _LOOKS = 10.0, 2.5
+"""A camera that is looked at less often than every so many seconds follows nobody; of one that is looked at rarely,
+so many looks may pass."""
 _CAMERA_STRIDE = 1 << 40
 """Local ids are below this, so that camera and id make one sortable number."""
 
@@ -128,6 +131,8 @@ class Tracklets:
         """The latest capture time of each camera…"""
         self._heard = np.zeros(len(self._cameras))
         """…and when it came, by `_elapsed`."""
+        self._steps = np.full((2, len(self._cameras)), np.inf)
+        """Between its last pictures, the newer step first: a single gap is no rhythm."""
         self._elapsed, self._now = 0.0, np.inf
         warm_up()
 
@@ -192,13 +197,18 @@ class Tracklets:
                 self._rows[name][rows] -= back
             slots = self._rows["slot"][rows]
             self._continuity.shift(slots[slots >= 0], back)
+        if -_RARE <= back <= 0:
+            self._steps[:, camera] = -back, self._steps[0, camera]
         self._times[camera], self._heard[camera] = frame.time, self._elapsed
 
     def _unseen(self) -> NDArray[np.bool_]:
         """Who is out of sight for too long, by his own camera's clock, which runs on while that is silent."""
         now = self._times + (self._elapsed - self._heard)
-        unseen = now[self._rows["key"] // _CAMERA_STRIDE] - self._rows["seen"]
-        over: NDArray[np.bool_] = unseen > self._settings.end_after
+        step = self._steps.min(axis=0)
+        step[np.isinf(step)] = 0.0
+        patience = np.maximum(self._settings.end_after, _LOOKS * step)
+        camera = self._rows["key"] // _CAMERA_STRIDE
+        over: NDArray[np.bool_] = now[camera] - self._rows["seen"] > patience[camera]
         return over
 
     def _end(self, over: NDArray[np.bool_]) -> list[tuple[str, int]]:

@@ -78,13 +78,13 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--size",
         type=_height_and_width,
         metavar="HxW",
-        help="crops of this size (256x128); a quarter of the pixels trains four times as fast",
+        help="crops of this size (those of --init, else 256x128); a quarter of the pixels trains four times as fast",
     )
     train.add_argument("--lr", type=float, help="instead of the recipe's")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument(
         "--holdout",
-        type=float,
+        type=_share,
         default=0.1,
         help="share of identities kept to judge by, for a folder without a test half (0.1)",
     )
@@ -119,6 +119,13 @@ def _evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--frames", type=_positive, nargs="*", default=[], help="also judge after so many frames"
     )
+    evaluate.add_argument(
+        "--holdout",
+        type=_share,
+        default=0.0,
+        help="judge by the people alone whom a training with this --holdout and --seed left out (0: by all)",
+    )
+    evaluate.add_argument("--seed", type=int, default=0, help="of that training (0)")
     evaluate.add_argument("--rerank", action="store_true", help="also re-rank (k-reciprocal)")
     evaluate.add_argument("--report", type=Path, help="write a page of plots and examples")
     _running(evaluate)
@@ -157,7 +164,7 @@ def _detector(detector: argparse.ArgumentParser) -> None:
         "--start",
         default="yolo11n.yaml",
         help="weights (.pt) or architecture (.yaml) to start from: one of ultralytics', or people.yaml, "
-        "a YOLO11n made a quarter cheaper (yolo11n.yaml)",
+        "a YOLO11n that CPUs compute faster (yolo11n.yaml)",
     )
     detector.add_argument(
         "--init",
@@ -246,6 +253,13 @@ def _height_and_width(text: str) -> tuple[int, int]:
     if not (x and height.isdigit() and width.isdigit() and min(int(height), int(width)) >= 32):
         raise argparse.ArgumentTypeError("must be HEIGHTxWIDTH, 32 or more each, as in 256x128")
     return int(height), int(width)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError("must be a share of the identities, from 0 to below 1")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.errors import CheckpointError, StorageError
+from trainer.files import drafted
 
 FILE = "checkpoint.pt"
 State = Mapping[str, Any]
@@ -40,17 +41,15 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
     """Replace the folder's checkpoint. Killed at any moment, either the old or the new is there."""
-    path, draft = folder / FILE, folder / (FILE + ".part")
+    path = folder / FILE
     content = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
     try:
-        with draft.open("wb") as file:
+        with drafted(path) as draft, draft.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
         _settle(folder)
     except (OSError, RuntimeError) as error:
-        draft.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else _first_line(error)
         kept = "; the checkpoint before it is whole" if path.is_file() else ""
         raise StorageError(f"cannot write {path}: {reason}{kept}") from error

@@ -84,7 +84,8 @@ def fit(
     if plan.recipe.family > 1 and not plan.trained_before:
         raise UsageError("who looks alike is known to weights only: a family needs --init")
     _prepare_folder(plan, accelerator.is_main_process)
-    training = _Training(plan, network, len(set(labels_of(learners).tolist())), accelerator)
+    people = len(set(labels_of(learners).tolist()))
+    training = _Training(plan, network, people, accelerator, taught=teacher is not None)
     steps = plan.recipe.epochs * len(batches)
     done = training.resume() if plan.resume else 0
     if plan.trained_before and not done:
@@ -130,13 +131,15 @@ def fit(
 class _Training:
     """Everything that changes while training goes on."""
 
-    def __init__(self, plan: Plan, network: GRL, identities: int, accelerator: Accelerator) -> None:
+    def __init__(
+        self, plan: Plan, network: GRL, identities: int, accelerator: Accelerator, *, taught: bool
+    ) -> None:
         self.plan = plan
         self.network = network
         self.accelerator = accelerator
         torch.manual_seed(plan.seed)
         self.objective = Objective(network, identities, plan.recipe, plan.mode)
-        self.objective.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
+        _channels_last(self.objective)
         groups = self.objective.parameter_groups()
         self.optimiser = _optimiser(plan.recipe, groups)
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
@@ -150,6 +153,9 @@ class _Training:
             "recipe": str(plan.recipe),
             "seed": str(plan.seed),
             "identities": str(identities),
+            "crops": "x".join(map(str, network.size)),
+            "precision": plan.precision,
+            "teacher": "one" if taught else "none",
         }
 
     def meet(self, batches: TrainingBatches) -> None:
@@ -281,6 +287,13 @@ def _optimiser(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.O
     return torch.optim.SGD(
         groups, lr=recipe.lr, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
     )
+
+
+def _channels_last(module: torch.nn.Module) -> None:
+    """Matrices of convolutions lie so that a CPU is a fifth faster."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from rich.progress import (
 from torch.utils.tensorboard import SummaryWriter
 
 from trainer.errors import StorageError
+from trainer.files import drafted
 
 HISTORY = "history.jsonl"
 
@@ -61,10 +63,12 @@ class History:
     def __init__(self, folder: Path, resumed_after: int = 0) -> None:
         self._path = folder / HISTORY
         kept = [line for line in read_history(folder) if line["step"] <= resumed_after]
-        draft = self._path.with_suffix(".part")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        draft.replace(self._path)
-        self._file = self._path.open("a", buffering=1)
+        try:
+            with drafted(self._path) as draft:
+                draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            self._file = self._path.open("a", buffering=1)
+        except OSError as error:
+            raise self._unwritten(error) from error
 
     def stepped(self, step: Step) -> None:
         self._write(asdict(step))
@@ -73,13 +77,17 @@ class History:
         self._write(asdict(judgement))
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a line that could not be written, which was said
+            self._file.close()
 
     def _write(self, line: dict[str, object]) -> None:
         try:
             self._file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write {self._path}: {error.strerror}")
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

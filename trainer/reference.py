@@ -8,8 +8,9 @@ import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,6 +68,14 @@ _LOW_HEAD: _Rules = (
     (r"classifierBN\.", "pair_low.norm."),
     (r"classifierlinear\.", "pair_low.classify."),
 )
+_LOW_PAIRS = "pair_low."
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_SCORES: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float32, np.float64)),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
+"""What a score beside the tensors is made of, in files of old and new NumPy: it is kept as a NumPy number."""
 
 
 def import_reference(checkpoints: Iterable[Path], output: Path) -> GRL:
@@ -77,6 +86,10 @@ def import_reference(checkpoints: Iterable[Path], output: Path) -> GRL:
         for state in _state_dicts(source):
             tensors |= translate(state)
     model = create_model("grl-r50")
+    if not any(
+        key.startswith(_LOW_PAIRS) for key in tensors
+    ):  # the code keeps no head that is done with
+        tensors |= {k: v for k, v in model.state_dict().items() if k.startswith(_LOW_PAIRS)}
     load_weights(model, tensors, Path(" + ".join(map(str, sources))))
     save_model(model, "grl-r50", output, {"source": "checkpoint of the published code"})
     return model.eval()
@@ -108,7 +121,8 @@ def _rename(key: str, rules: _Rules) -> str:
 
 def _state_dicts(path: Path) -> list[Mapping[str, Tensor]]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_SCORES):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no checkpoint {path}") from error
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:

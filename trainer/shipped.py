@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from trainer.errors import StorageError, TrainingError, UsageError
+from trainer.files import drafted
 from trainer.yolo import forget_whereabouts
 
 PLAN = Path(__file__).with_name("shipped.toml")
@@ -124,10 +125,8 @@ def _once(step: Step, command: str, work: Path) -> str:
     resume = step.resume_if and Path(_filled(step.resume_if, work)).is_file()
     arguments = shlex.split(command) + (["--resume"] if resume else [])
     printed = _run(arguments)
-    done.parent.mkdir(parents=True, exist_ok=True)
-    draft = done.with_suffix(".part")
-    draft.write_text(printed)
-    draft.replace(done)
+    with drafted(done) as draft:
+        draft.write_text(printed)
     return printed
 
 

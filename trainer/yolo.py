@@ -34,6 +34,7 @@ class Network(Protocol):
     model: Any
     ckpt: object
     train: Callable[..., Any]
+    val: Callable[..., Any]
     add_callback: Callable[..., None]
 
 
@@ -96,6 +97,8 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
     with redirect_stdout(sys.stderr):
         library = import_with_torchvision("ultralytics")
         library.settings.update({"sync": False, "tensorboard": False})
+        if plan.resume and _finished(Path(start)):
+            return _judged(_network(library, str(Path(start).with_name("best.pt"))), plan, data)
         model = _network(library, str(PEOPLE) if start == PEOPLE.name else start)
         if plan.init is not None and not plan.resume:
             take_over(_network(library, str(plan.init)), model)
@@ -121,6 +124,27 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
             amp=plan.device != "cpu",
             workers=min(8, os.cpu_count() or 1) if plan.device != "cpu" else 1,
         )
+    results: Mapping[str, float] = metrics.results_dict
+    return results
+
+
+def _finished(last: Path) -> bool:
+    """Whether a training came to its end, after which the library keeps nothing to go on with."""
+    return torch.load(last, map_location="cpu", weights_only=False)["optimizer"] is None
+
+
+def _judged(model: Network, plan: DetectorPlan, data: Path) -> Mapping[str, float]:
+    metrics = model.val(
+        data=str(data),
+        imgsz=plan.size,
+        batch=plan.batch,
+        device=plan.device,
+        project=str(plan.output.resolve()),
+        name="judged",
+        exist_ok=True,
+        single_cls=True,
+        plots=False,
+    )
     results: Mapping[str, float] = metrics.results_dict
     return results
 

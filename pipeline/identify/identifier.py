@@ -100,6 +100,11 @@ class Identifier:
         """Everybody known, in the order of their numbers."""
         return people(self._gallery) if self._gallery else []
 
+    @property
+    def count(self) -> int:
+        """How many are known."""
+        return len(self._gallery.groups.numbers) if self._gallery else 0
+
     def forget(self, identity: int) -> bool:
         """Erase an identity, here and in the store. Somebody still in view becomes somebody new."""
         rows = np.zeros(0, np.int64)

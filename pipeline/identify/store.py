@@ -10,6 +10,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -27,6 +28,14 @@ _log = logging.getLogger(__name__)
 _APPLICATION = 0x7468726C  # "thrl", in the file's header
 _SCHEMA = 3
 _BLOCK = 256
+_PAUSE = 5.0
+"""Seconds until a reservation that failed is tried again: the loop waits for it."""
+_NEXT = """
+SELECT max(
+    (SELECT next_identity FROM numbers),
+    1 + coalesce((SELECT max(identity) FROM tracklets), 0),
+    1 + coalesce((SELECT max(max(old), max(new)) FROM merged), 0)
+)"""
 _TABLES = f"""
 CREATE TABLE network (
     name TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL DEFAULT ''
@@ -84,7 +93,7 @@ class GalleryStore:
         self._pairs: list[Pair] = []
         self._forgotten: set[int] = set()
         self._seen_request = 0
-        self._reserved = 0
+        self._reserved, self._try_again = 0, 0.0
         self._stop = threading.Event()
         self._guard: IO[str] | None = None
         self._writer: threading.Thread | None = None
@@ -159,17 +168,28 @@ class GalleryStore:
                 self.flush()
             return all_names(self._db, [identity])
 
+    def knows(self, identity: int) -> bool:
+        """Whether the file holds anything of it."""
+        query = "SELECT EXISTS (SELECT 1 FROM tracklets WHERE identity = ?)"
+        with self._disk, self._reading():
+            (answer,) = self._db.execute(query, (identity,)).fetchone()
+        return bool(answer)
+
     def reserve(self, next_identity: int) -> None:
         """Make sure that numbers below `next_identity` are never given again. Mostly costs nothing."""
         self.next_identity = next_identity
-        if next_identity <= self._reserved:
+        now = time.monotonic()
+        if next_identity <= self._reserved or now < self._try_again:
             return
-        self._reserved = next_identity + _BLOCK
+        reserved = next_identity + _BLOCK
         try:
             with self._disk, self._db:
-                self._db.execute("UPDATE numbers SET next_identity = ?", (self._reserved,))
+                self._db.execute("UPDATE numbers SET next_identity = ?", (reserved,))
         except sqlite3.Error as error:
             self._failed(error)
+            self._try_again = time.monotonic() + _PAUSE
+        else:
+            self._reserved = reserved
 
     def forget(self, identity: int) -> bool:
         """Erase an identity, by all its `names`, from the file, now, and tell a live run to do so.
@@ -323,7 +343,8 @@ class GalleryStore:
             raise StoreError(
                 f"{self.path} is damaged ({verdict}): restore it or choose another file"
             )
-        (self.next_identity,) = db.execute("SELECT next_identity FROM numbers").fetchone()
+        # A disk that was full may have kept a block from being reserved.
+        (self.next_identity,) = db.execute(_NEXT).fetchone()
         if self._guard:  # nothing is in memory yet, so there is nothing left to forget
             with db:
                 db.execute("DELETE FROM forgotten")

@@ -152,7 +152,7 @@ def _natural_name(address: Address) -> str:
 
 def _path(text: str, location: str) -> Address:
     path = Path(location)
-    if "\0" in location or not path.exists():
+    if not _exists(path):
         shown = redact_address(text)
         hint = "" if "." in path.name or "/" in location else f"; accepted are {_ACCEPTED}"
         if "@" in text or re.match(r"[\w.-]+:\d+(/|$)", text):
@@ -160,11 +160,22 @@ def _path(text: str, location: str) -> Address:
         raise AddressError(f"There is no file or folder {shown}{hint}.")
     if not path.is_dir():
         return Address(AddressKind.FILE, location, location)
-    if not any(item.suffix.lower() in PICTURES for item in path.iterdir()):
+    try:
+        pictures = any(item.suffix.lower() in PICTURES for item in path.iterdir())
+    except OSError as error:
+        raise AddressError(f"The folder {location} cannot be read: {error.strerror}.") from error
+    if not pictures:
         raise AddressError(
             f"The folder {location} holds no pictures ({', '.join(sorted(PICTURES))})."
         )
     return Address(AddressKind.FOLDER, location, location)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def _webcam(text: str, rest: str) -> Address:

@@ -27,6 +27,8 @@ _BACKLOG = 64
 """Packets that may wait to be decoded."""
 _SLICE = 0.4
 """Seconds between looks at whether a silent RTSP connection is still wanted."""
+_NO_TIMES = 0x80
+"""FFmpeg's mark of formats without times, of which it makes some up as if they had 25 pictures a second."""
 _NOT_A_VIDEO = frozenset({"tty", "ico_pipe", "txt"})
 """Formats in which the library would read about any text as a film of it."""
 
@@ -41,6 +43,8 @@ class Promise:
     packets: int
     """How many there are; 0: it does not say."""
     seconds: float | None
+    stamped: bool
+    """Whether its pictures bear times, instead of times that are made up on reading."""
 
 
 class PacketReader:
@@ -189,7 +193,8 @@ def _promise(container: InputContainer, address: Address) -> Promise:
     elif container.duration and len(container.streams) == 1:  # else it may be the sound's
         seconds = container.duration / 1_000_000
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return Promise(stream, finite, 1 / rate, stream.frames, seconds)
+    stamped = finite or not container.format.flags & _NO_TIMES
+    return Promise(stream, finite, 1 / rate, stream.frames, seconds, stamped)
 
 
 def _sentence(address: Address, error: Exception, connected: bool) -> str:

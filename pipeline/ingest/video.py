@@ -71,10 +71,14 @@ class VideoFeed:
             broken = 1 if frames is None else len(frames) - len(whole)
             self.damaged += broken
             lost += broken
+            if not whole:  # though packets come: whoever watches must know
+                yield None
             for frame in whole:
                 if frame.time is not None:
                     self._length = max(self._length, frame.time + self.interval)
-                yield Picture(frame.time, partial(DecodedPixels, frame, self._converters), lost)
+                stamped = self._promise is not None and self._promise.stamped
+                pts = frame.time if stamped else None
+                yield Picture(pts, partial(DecodedPixels, frame, self._converters), lost)
                 lost = 0
         if complaint := self._complaint():
             raise FeedError(complaint)

@@ -34,7 +34,7 @@ class Erased:
 def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
     """Take identities out of all that is in a run's folder. What cannot be rewritten stops nothing else.
 
-    `live`: a run is writing there, and has taken it out of its own files. The record can be shared.
+    `live`: a run is writing there, and should have taken it out of its own files. The record can be shared.
     """
     tracks = sorted((folder / "tracks").glob("*.txt"))
     failures: list[str] = []
@@ -53,7 +53,13 @@ def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
         return count
 
     events = rows = 0
-    if not live:
+    if live:
+        failures += [
+            f"{path} still shows them: the run that writes it could not take them out"
+            for path in tracks
+            if _shown(path, identities)
+        ]
+    else:
         events = taken(erase_events, folder / "events.jsonl")
         rows = taken(erase_rows, *tracks)
         taken(_erase_bars, folder / "report.html")
@@ -89,6 +95,12 @@ def erase_rows(path: Path, identities: Set[int]) -> int:
     """Rows of MOT text that show identities; how many there were."""
     names = set(map(str, identities))
     return _rewrite(path, lambda row: "" if row.split(",", 2)[1] in names else row)
+
+
+def _shown(path: Path, identities: Set[int]) -> bool:
+    names = {str(identity).encode() for identity in identities}
+    with path.open("rb") as file:  # half a character may be written yet
+        return any(row.split(b",", 2)[1:2] in ([name] for name in names) for row in file)
 
 
 def _erase_bars(path: Path, identities: Set[int]) -> int:

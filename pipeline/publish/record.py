@@ -9,8 +9,10 @@ held to be for one reason: so that somebody who is forgotten leaves it too.
 """
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
@@ -141,7 +143,8 @@ class Recorder:
             try:
                 self.ended(list(self._latest))
                 self._write()
-                self._db.execute("PRAGMA journal_mode = DELETE")  # one file, to be carried away
+                with suppress(sqlite3.OperationalError):  # somebody may be reading
+                    self._db.execute("PRAGMA journal_mode = DELETE")  # one file, to be carried away
             finally:
                 self._db.close()
 

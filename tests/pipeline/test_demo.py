@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.cli import main
+from pipeline.identify import GalleryStore
+
 ROOT = Path(__file__).parents[2]
 CAMERAS = {"hall-west", "hall-east", "east-court", "north-court"}
 
@@ -36,3 +39,16 @@ def test_the_demonstration_runs_in_real_time_and_scores_itself(tmp_path):
     rows = np.loadtxt(tmp_path / "tracks" / "hall-west.txt", delimiter=",")
     assert len(rows) > 50
     assert (tmp_path / "report.html").read_text().count("<rect") > 3
+
+
+def test_a_demonstration_takes_nobody_s_folder(tmp_path, capsys):
+    GalleryStore(tmp_path / "identities.db", "grl-edge", 8).close()
+    (tmp_path / "events.jsonl").write_text("kept")
+    assert main(["--demo", "--output", str(tmp_path)]) == 2
+    assert "a run that is no demonstration" in capsys.readouterr().err
+    (tmp_path / "site").mkdir()
+    running = GalleryStore(tmp_path / "identities.db", "grl-edge", 8)
+    assert main(["--demo", "--output", str(tmp_path)]) == 2
+    assert "in use by another live run" in capsys.readouterr().err
+    running.close()
+    assert (tmp_path / "events.jsonl").read_text() == "kept"

@@ -18,6 +18,7 @@ from pipeline.cli import main
 from pipeline.folder import set_aside
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.mot_text import read_mot
+from pipeline.publish.erase import erase
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -155,7 +156,6 @@ def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_wi
     tmp_path,
 ):
     """Tracklet 1 was held to be 5 and is 7; tracklet 2 was held to be 7 and is 5."""
-    from pipeline.publish.erase import erase
 
     def line(kind, identity, local, previous=None):
         event = {"kind": kind, "identity": identity, "camera": "a", "local_id": local}
@@ -167,6 +167,13 @@ def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_wi
     assert erase(tmp_path, {7}).events == 5
     left = line("corrected", 5, 2, None) + line("left", 5, 2)
     assert (tmp_path / "events.jsonl").read_text() == left
+
+
+def test_what_a_live_run_could_not_take_out_is_said(run):
+    tracks = read_mot(run / "tracks" / "hall.txt")
+    assert erase(run, {10**6}, live=True).failures == ()
+    said = erase(run, {int(tracks.ids[0])}, live=True).failures
+    assert any("hall.txt still shows them" in failure for failure in said)
 
 
 def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, events_of, cut):
@@ -193,10 +200,11 @@ def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, event
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.05)
     identity = events_of(output)[0]["identity"]
+    nobody = main(["forget", str(output), str(identity + 200)])
     forgotten = main(["forget", str(output), str(identity)])
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE)
-    assert (forgotten, process.returncode) == (0, 0), told
+    assert (nobody, forgotten, process.returncode) == (2, 0, 0), told
     assert [e["kind"] for e in events_of(output) if e["identity"] == identity] == ["forgotten"]
     assert all(e["previous"] != identity for e in events_of(output))
     tracks = read_mot(output / "tracks" / "long.txt")
@@ -252,6 +260,15 @@ def test_a_second_run_into_the_same_folder_loses_nothing_of_the_first(
     assert not (run / "hall.mp4").exists()
     assert set_aside(run) == ["earlier/1", "earlier/2"]
     assert set_aside(run) == ["earlier/1", "earlier/2"], "there was nothing to move"
+
+
+def test_an_input_is_not_set_aside(networks, people, tmp_path, words_for):
+    film = shutil.copyfile(people, tmp_path / "hall.mp4")
+    words = [*words_for(networks), "--output", str(tmp_path), "--as-fast-as-possible", "--no-video"]
+    for _ in range(2):
+        assert main([str(film), *map(str, words)]) == 0
+    assert film.exists()
+    assert (tmp_path / "earlier" / "1" / "tracks" / "hall.txt").stat().st_size
 
 
 def test_an_input_is_never_written_over(refused, networks, people, tmp_path, words_for):

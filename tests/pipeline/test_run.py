@@ -143,7 +143,7 @@ def test_a_password_is_nowhere(networks, tmp_path, capfd, words_for):
     command = [sys.executable, "run_pipeline.py", *addresses, *words_for(networks)]
     command += ["--duration", "2", "--output", str(output), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, "no camera gave a single picture"
     summary = json.loads(done.stdout)
     assert summary["cameras"]["cam1"]["state"] in ("retrying", "connecting")
     assert "127.0.0.1:9" in summary["cameras"]["cam1"]["address"]
@@ -227,6 +227,12 @@ def test_durations_and_unknown_options_are_refused(capfd):
 def test_a_run_that_is_not_there(refused, tmp_path):
     assert "no identities" in refused("list", tmp_path / "none")
     assert "no identities" in refused("forget", tmp_path / "none", "1")
+
+
+def test_a_run_in_which_no_camera_came_is_an_error(networks, tmp_path, capfd, words_for):
+    words = ["rtsp://127.0.0.1:9/none", *words_for(networks), "--output", tmp_path / "run"]
+    assert main([*map(str, words), "--duration", "1", "--no-video"]) == 2
+    assert "no camera gave a single picture" in capfd.readouterr().err
 
 
 def test_a_film_that_is_none_ends_in_an_error(networks, tmp_path, capfd, words_for):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from engines.package import MANIFEST
+from pipeline.cli import main
 from pipeline.errors import IdentifyError, SettingsError
+from pipeline.ground import FloorMap, GroundSettings
 from pipeline.run import tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 
@@ -88,6 +90,28 @@ def test_what_is_wrong_is_said(tmp_path, text, told):
         load_settings(written(tmp_path, text))
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'camera = ["rtsp://admin:geheim7@10.0.0.7/stream"]',
+        '[[camera]]\naddress = ["rtsp://admin:geheim7@10.0.0.7/stream"]',
+        '[[camera]]\naddress = "x.mp4"\nname = "rtsp://admin:geheim7@10.0.0.7/stream"',
+    ],
+)
+def test_what_is_wrong_is_said_without_passwords(tmp_path, monkeypatch, capsys, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mp4").touch()
+    assert main(["--site", str(written(tmp_path, text))]) == 2
+    told = capsys.readouterr().err
+    assert "10.0.0.7" in told
+    assert "geheim7" not in told
+
+
+def test_a_floor_that_is_no_floor_is_refused():
+    with pytest.raises(SettingsError, match="floor must be nine numbers of a homography"):
+        FloorMap(GroundSettings("hall", (768, 432), (0.0,) * 9, 0.1))
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

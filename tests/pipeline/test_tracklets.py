@@ -211,6 +211,22 @@ def test_a_camera_that_lags_ends_nobody_before_its_own_time():
             assert ended == ([("yard", 1)] if now == 111.0 else []), now
 
 
+def test_who_is_looked_at_rarely_is_followed_on():
+    scene = Scene(cameras=("hall", "court"))
+    ended = []
+    for tick in range(200):
+        now = tick / 10
+        sights = [seen(now, {7: person(9)}, "court")]
+        if tick % 30 == 0 and tick < 100:
+            sights.append(seen(now, {1: person(0)}))
+        ended += [(now, *who) for who in scene.ticks(now, sights)[1]]
+    # Nothing is known of the camera's rhythm before its second picture.
+    assert [(pytest.approx(now, abs=0.2), *who) for now, *who in ended] == [
+        (2.1, "hall", 1),
+        (9 + 2.5 * 3, "hall", 1),
+    ]
+
+
 def test_a_camera_that_fell_silent_holds_its_slots_no_longer_than_others():
     scene = Scene(cameras=("hall", "yard"), end_after=10.0)
     scene.ticks(100.0, [seen(100.0, {1: person(0)}), seen(80.0, {1: person(1)}, "yard")])
@@ -269,6 +285,7 @@ def test_a_slot_used_again_knows_nothing_of_who_had_it():
     red, blue = np.zeros((400, 400, 3), np.uint8), np.zeros((400, 400, 3), np.uint8)
     red[..., 2], blue[..., 0] = 200, 200
     scene.tick(0.0, crowd(1), image=red)
+    scene.tick(0.1, crowd(1), image=red)
     scene.tick(2.0, {}, image=blue)
     updates, _ = scene.tick(2.1, {7: person(0)}, image=blue)
     np.testing.assert_allclose(updates[7].embedding, [1, 0, 0], atol=1e-6)

@@ -87,6 +87,27 @@ def test_a_table_of_modes_and_colours(site, trained, capsys):
     assert 0 <= rows[0]["reranked"]["mAP"] <= 1
 
 
+def test_those_whom_a_training_left_out_are_judged_by_alone(site, trained, capsys):
+    for holdout, queries in (("0.5", 4), ("0", 8)):
+        options = ["--data", str(site), "--holdout", holdout, "--json"]
+        assert main(["evaluate", "histogram", *options]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)[0]["queries"] == queries
+        assert ("is flattered" in err) == (holdout == "0")
+
+
+def test_a_training_goes_on_from_weights_in_their_crops_and_resumes_as_nothing_else(
+    site, trained, tmp_path, capsys
+):
+    command = ["train", "--data", str(site), "-o", str(tmp_path / "on"), "--cpu", "--pairs", "2"]
+    command += ["--length", "2", "--epochs", "1", "--settle", "0"]
+    assert main([*command, "--init", str(trained / "weights.safetensors")]) == 0
+    assert load_model(tmp_path / "on" / "weights.safetensors").size == (64, 32)
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 2
+    assert "crops was 64x32, is 256x128" in capsys.readouterr().err
+
+
 def test_vectors_of_a_folder_are_the_network_s(site, trained, tmp_path):
     weights, output = trained / "weights.safetensors", tmp_path / "out.npz"
     answer = main(
@@ -124,11 +145,22 @@ def test_vectors_of_a_folder_are_the_network_s(site, trained, tmp_path):
             ["embed", "--weights", "{tmp}/w", "{tmp}", "-o", "{tmp}/o.npz"],
             "has no folder of pictures",
         ),
+        (
+            ["embed", "--weights", "{weights}", "{site}", "-o", "/dev/null/o.npz"],
+            "cannot write /dev/null/o.npz: File exists",
+        ),
+        (["likeness", "{cut}", "-o", "{tmp}/l.json"], "cut.npz holds no vectors of `embed`"),
         (["detector", "--data", "{tmp}", "-o", "{tmp}/o"], "missing images/train/"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments, said, site, tmp_path, capsys):
-    places = {"tmp": tmp_path, "site": site}
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments, said, site, trained, tmp_path, capsys
+):
+    cut = tmp_path / "cut.npz"
+    np.savez(cut, embedding=np.zeros((9, 9)))
+    cut.write_bytes(cut.read_bytes()[:400])
+    weights = trained / "weights.safetensors"
+    places = {"tmp": tmp_path, "site": site, "cut": cut, "weights": weights}
     assert main([argument.format(**places) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert said.format(**places) in error

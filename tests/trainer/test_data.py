@@ -107,7 +107,8 @@ def test_ilids_halves_its_people_ten_ways(ilids):
         assert learnt | {t.identity for t in data.query} == {1, 2, 5, 9}
         assert len(learnt) == len(data.query) == 2
     assert len({frozenset(t.identity for t in data.train) for data in splits}) > 1
-    assert open_dataset(f"ilids-vid:{ilids}#3") == splits[3]
+    # Whatever the seed of a training: what is judged later must be the half that was not learnt from.
+    assert open_dataset(f"ilids-vid:{ilids}#3", seed=7) == splits[3]
 
 
 def test_ilids_says_who_is_in_one_camera_only(ilids):

@@ -17,7 +17,7 @@ from trainer import checkpoints
 from trainer.data import open_dataset
 from trainer.errors import CheckpointError, DivergedError, ImageError, StorageError, UsageError
 from trainer.fit import Plan, fit
-from trainer.monitors import History, read_history
+from trainer.monitors import History, Judgement, read_history
 from trainer.recipes import PAPER, STRONG, Mode
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +123,18 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path):
     with pytest.raises(StorageError, match=r"No space left on device; the checkpoint before it"):
         checkpoints.save(replace(good, step=8), tmp_path)
     assert checkpoints.load(tmp_path, {"seed": "0"}).step == 7
+
+
+def test_a_history_that_cannot_be_written_is_said_once(tmp_path):
+    history = History(tmp_path)
+    history.close()
+    history._file = Path("/dev/full").open("a", buffering=1)  # noqa: SIM115
+    with pytest.raises(StorageError, match=r"history.jsonl: No space left on device"):
+        history.judged(Judgement(1, {"rank1": 0.5}))
+    history.close()
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot write"):
+        History(tmp_path / "file")
 
 
 def test_a_checkpoint_cut_short_or_of_another_training_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,17 @@ def test_imports_three_files(reference_states, golden_grl, tmp_path, prefix):
     loaded = load_model(tmp_path / "weights.safetensors").state_dict()
     for key, value in golden_grl.state_dict().items():
         assert torch.equal(loaded[key], value), key
+
+
+def test_imports_what_the_published_code_saves(reference_states, golden_grl, tmp_path):
+    """The network and one head, with the best score so far as a NumPy number."""
+    path = tmp_path / "best.pth.tar"
+    kept = {name: state for name, state in reference_states.items() if name in ("model", "siamese")}
+    torch.save({**kept, "best_top1": np.float32(0.91), "best": np.float64(0.91)}, path)
+    import_reference([path], tmp_path / "weights.safetensors")
+    loaded = load_model(tmp_path / "weights.safetensors").state_dict()
+    for key, value in golden_grl.state_dict().items():
+        assert torch.equal(loaded[key], value) or key.startswith("pair_low."), key
 
 
 def test_names_every_missing_and_unexpected_key(reference_states, tmp_path):

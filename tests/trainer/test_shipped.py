@@ -96,7 +96,9 @@ def boxes(tmp_path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_detector_is_trained_without_network_and_without_touching_settings(boxes, tmp_path):
+def test_a_detector_is_trained_without_network_and_without_touching_settings(
+    boxes, tmp_path, capsys
+):
     output, home = tmp_path / "out", tmp_path / "home"
     home.mkdir()
     options = ["--epochs", "1", "--size", "32", "--batch", "2", "--json"]
@@ -113,6 +115,13 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(box
     assert set(scores) == {"weights", "AP50", "AP50-95", "precision", "recall"}
     assert Path(scores["weights"]).stat().st_size > 4e6
     assert not (home / ".config" / "Ultralytics").exists()
+    best, trained = output / "run" / "weights" / "best.pt", Path(scores["weights"]).read_bytes()
+    assert best.read_bytes() == trained
+    # Killed after its end and resumed, there is nothing left to train.
+    command = ["detector", "--data", str(boxes), "-o", str(output), *options, "--resume"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out) == pytest.approx(scores, abs=1e-6)
+    assert best.read_bytes() == Path(scores["weights"]).read_bytes() == trained
     forget_whereabouts(Path(scores["weights"]), tmp_path / "shipped.pt")
     assert str(tmp_path).encode() in _pickled(Path(scores["weights"]))
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")

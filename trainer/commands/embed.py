@@ -14,6 +14,7 @@ from trainer.data.folder import numbered
 from trainer.embedding import embed
 from trainer.errors import StorageError
 from trainer.evaluation import FloatArray
+from trainer.files import drafted
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,10 +38,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _write(path: Path, vectors: FloatArray, found: Sequence[tuple[int, Tracklet]]) -> None:
-    draft = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
+        with drafted(path) as draft, draft.open("wb") as file:
             np.savez(
                 file,
                 embedding=vectors,
@@ -48,7 +47,5 @@ def _write(path: Path, vectors: FloatArray, found: Sequence[tuple[int, Tracklet]
                 cameras=np.array([tracklet.camera for _, tracklet in found], np.int64),
                 tracklets=np.array([number for number, _ in found], np.int64),
             )
-        draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {error.strerror}") from error

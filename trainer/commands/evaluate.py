@@ -17,10 +17,14 @@ from trainer.scores import Row, score
 def run(options: argparse.Namespace) -> None:
     """Judge every subject and print the table."""
     console = Console(stderr=options.json)
-    data = open_dataset(options.data)
+    data = open_dataset(options.data, options.holdout, options.seed)
     if not data.query:
         raise DataError(f"{data.name} has nobody who is seen in two cameras: nothing to find")
     console.print(str(data))
+    if data.flatters:
+        console.print(
+            "everybody is judged by: a network that learnt from some of them is flattered (see --holdout)"
+        )
     rows = []
     for subject in options.subjects:
         for name, embedder in embedders(subject, options.device, options.threads):

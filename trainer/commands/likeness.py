@@ -4,20 +4,22 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from rich.console import Console
 
 from trainer.errors import StorageError, UsageError
+from trainer.files import drafted
 from trainer.likeness import fit_likeness
 
 
 def run(options: argparse.Namespace) -> None:
     """Fit it to vectors that `embed` wrote, and write it beside a package."""
     try:
-        with np.load(options.vectors) as arrays:
+        with options.vectors.open("rb") as file, np.load(file) as arrays:
             found = [arrays[name] for name in ("embedding", "ids", "cameras")]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise UsageError(f"{options.vectors} holds no vectors of `embed`: {error}") from error
     likeness = fit_likeness(*found)
     chosen = {"even": options.even, "slope": options.slope}
@@ -33,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text)
+        with drafted(path) as draft:
+            draft.write_text(text)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error

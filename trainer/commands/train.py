@@ -16,7 +16,7 @@ from trainer.embedding import FRAMES, Embed, network_embedder
 from trainer.errors import DataError, UsageError
 from trainer.fit import Plan, fit
 from trainer.model import GRL, create_model, load_model
-from trainer.model.registry import load_weights, read_weights
+from trainer.model.registry import crop_size, load_weights, read_weights
 from trainer.monitors import History, LiveDisplay, Monitor, Monitors, TensorBoard, read_history
 from trainer.pretrained import start_from
 from trainer.recipes import RECIPES, Mode
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     judged = bool(test.query)
     if not judged:
         console.print("nobody is kept to judge by: see --holdout and --test")
-    elif test is data and {t.identity for t in data.train} & {t.identity for t in test.query}:
+    elif test is data and data.flatters:
         console.print("the people to judge by are learnt from as well, so scores will flatter")
     weights = fit(plan, network, learners, watch, judge=judge if judged else None, teacher=teacher)
     if is_initialized() and get_rank() > 0:
@@ -85,10 +85,6 @@ def _plan(options: argparse.Namespace) -> Plan:
     recipe = RECIPES[options.recipe]
     wanted = {"epochs": options.epochs, "pairs": options.pairs, "length": options.length}
     wanted |= {"lr": options.lr, "family": options.family}
-    if not 0 <= options.holdout < 1:
-        raise UsageError(
-            f"--holdout is a share of the identities, from 0 to below 1, not {options.holdout}"
-        )
     if options.lr is not None and not options.lr > 0:
         raise UsageError(f"--lr must be above 0, not {options.lr}")
     return Plan(
@@ -120,6 +116,7 @@ def _network(plan: Plan, init: Path | None, backbone: str | None) -> GRL:
         if name != plan.network:
             raise UsageError(f"{init} is for {name}, not for {plan.network}")
         load_weights(network, tensors, init)
+        network.size = crop_size(init)
         network.low_steps.forget()  # it is about to change what was measured
     if backbone is not None:
         start_from(network, plan.network, backbone)

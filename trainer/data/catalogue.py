@@ -12,7 +12,10 @@ NAMES = ("mars", "ilids-vid", "prid2011", "ls-vid", "folder")
 
 
 def open_dataset(address: str, holdout: float = 0.0, seed: int = 0) -> Dataset:
-    """Read the data set at `address`: NAME:FOLDER, NAME:FOLDER#SPLIT, or FOLDER (MARS layout)."""
+    """Read the data set at `address`: NAME:FOLDER, NAME:FOLDER#SPLIT, or FOLDER (MARS layout).
+
+    Of a folder without a test half, `holdout` of the people, drawn by `seed`, are kept to be judged by.
+    """
     name, colon, place = address.partition(":")
     if not colon:
         name, place = "folder", address
@@ -28,9 +31,9 @@ def open_dataset(address: str, holdout: float = 0.0, seed: int = 0) -> Dataset:
         case "mars":
             return mars.load(root)
         case "ilids-vid":
-            return ilids_vid.load(root, int(split or 0), seed)
+            return ilids_vid.load(root, int(split or 0))
         case "prid2011":
-            return prid2011.load(root, int(split or 0), seed)
+            return prid2011.load(root, int(split or 0))
         case "ls-vid":
             return ls_vid.load(root)
         case _:

@@ -45,6 +45,11 @@ class Dataset:
     query: tuple[Tracklet, ...]
     gallery: tuple[Tracklet, ...]
 
+    @property
+    def flatters(self) -> bool:
+        """Whether some of those to be found are learnt from."""
+        return not {t.identity for t in self.train}.isdisjoint(t.identity for t in self.query)
+
     def __str__(self) -> str:
         people = len({tracklet.identity for tracklet in self.train})
         return (

@@ -10,7 +10,7 @@ from trainer.data.halves import halved, sequence
 from trainer.errors import LayoutError
 
 
-def load(root: Path, split: int = 0, seed: int = 0) -> Dataset:
+def load(root: Path, split: int = 0) -> Dataset:
     """Read iLIDS-VID and halve its people as split `split` of ten."""
     inner = root / "i-LIDS-VID" / "sequences"
     require(root, "iLIDS-VID", ("i-LIDS-VID/sequences/cam1/", "i-LIDS-VID/sequences/cam2/"))
@@ -31,4 +31,4 @@ def load(root: Path, split: int = 0, seed: int = 0) -> Dataset:
         )
         for name in people[0]
     ]
-    return halved("iLIDS-VID", pairs, split, seed)
+    return halved("iLIDS-VID", pairs, split)

@@ -14,7 +14,7 @@ IN_BOTH = 200
 MORE_THAN = 21
 
 
-def load(root: Path, split: int = 0, seed: int = 0) -> Dataset:
+def load(root: Path, split: int = 0) -> Dataset:
     """Read PRID2011 and halve its people as split `split` of ten."""
     require(root, "PRID2011", ("multi_shot/cam_a/", "multi_shot/cam_b/"))
     cameras = root / "multi_shot" / "cam_a", root / "multi_shot" / "cam_b"
@@ -31,4 +31,4 @@ def load(root: Path, split: int = 0, seed: int = 0) -> Dataset:
             f"{root / 'multi_shot'}: fewer than two people (person_0001 to person_0200) have more "
             f"than {MORE_THAN} frames in both cam_a and cam_b"
         )
-    return halved("PRID2011", pairs, split, seed)
+    return halved("PRID2011", pairs, split)

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trainer.errors import WeightsError
+from trainer.files import drafted
 from trainer.model.backbones import MobileNetV4, ResNet50
 from trainer.model.grl import GRL
 
@@ -39,17 +40,11 @@ def create_model(name: str) -> GRL:
 def save_model(model: GRL, name: str, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write weights so that `load_model` needs nothing but the file. Atomic: never half a file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    draft = path.with_name(path.name + ".part")
+    said = {"network": name, "crop": "x".join(map(str, model.size)), **(notes or {})}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            tensors,
-            draft,
-            metadata={"network": name, "crop": "x".join(map(str, model.size)), **(notes or {})},
-        )
-        draft.replace(path)
+        with drafted(path) as draft:
+            save_file(tensors, draft, metadata=said)
     except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
         raise WeightsError(f"cannot write {path}: {error}") from error
 
 
@@ -58,7 +53,7 @@ def load_model(path: Path | str) -> GRL:
     name, tensors = read_weights(Path(path))
     model = create_model(name)
     load_weights(model, tensors, Path(path))
-    model.size = _crop_size(Path(path))
+    model.size = crop_size(Path(path))
     return model.eval()
 
 
@@ -91,7 +86,7 @@ def read_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
     return name, tensors
 
 
-def _crop_size(path: Path) -> tuple[int, int]:
+def crop_size(path: Path) -> tuple[int, int]:
     """Height and width of the crops that the weights in `path` were trained for."""
     with safe_open(path, framework="pt") as file:
         told = (file.metadata() or {}).get("crop")

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,24 @@ def test_there_is_one_live_run_at_a_time(path):
         GalleryStore(path.parent / "none.db", owner=False)
     with pytest.raises(StoreError, match="cannot be opened"):
         GalleryStore(Path("/proc/none/x.db"))
+
+
+def test_a_number_is_not_given_again_though_none_could_be_reserved(path):
+    identifier, store = opened(path, interval=3600)
+    with closing(sqlite3.connect(path, timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store._db.execute("PRAGMA busy_timeout = 10")
+        show(identifier, {("a", 1): 0})
+    store.flush()
+    first = identifier.identity_of("a", 1)
+    # What kill -9 leaves: the file as it is now.
+    copy = path.with_name("left.db")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    store.close()
+    again = GalleryStore(copy, "grl-edge")
+    assert again.next_identity > first
+    again.close()
 
 
 def test_a_full_disk_is_counted_and_the_loop_goes_on_in_memory(path, caplog):

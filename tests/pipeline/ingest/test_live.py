@@ -318,26 +318,56 @@ def test_a_film_behind_http_plays_once_in_real_time_and_ends(films, run, impatie
     )
 
 
-def test_pictures_pushed_over_http_are_live_and_their_silence_is_noticed(stamped, run, impatient):
-    Pushing.pictures = [
-        cv2.imencode(".jpg", stamped(number, 160, 120))[1].tobytes() for number in range(40)
-    ]
-    Pushing.over = threading.Event()
+@contextmanager
+def pushed(pictures, pace=0.04):
+    """The address of a server that pushes pictures, one in `pace` seconds."""
+    Pushing.pictures, Pushing.pace, Pushing.over = pictures, pace, threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Pushing) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/video"
+        yield f"http://127.0.0.1:{server.server_port}/video"
+        Pushing.over.set()
+        server.shutdown()
+        thread.join()
+
+
+def jpegs(stamped, count):
+    return [cv2.imencode(".jpg", stamped(n, 160, 120))[1].tobytes() for n in range(count)]
+
+
+def test_pictures_pushed_over_http_are_live_and_their_silence_is_noticed(stamped, run, impatient):
+    with pushed(jpegs(stamped, 40)) as url:
         sources = opened(url, options=impatient)
         viewer = run(sources)
         viewer.watch(lambda: state(sources, "cam1") is CameraState.RETRYING, 10)
         assert len(viewer.stamps["cam1"]) >= 20
         viewer.watch(viewer.got("cam1", 10), 10)
         assert sources.stop()
-        Pushing.over.set()
-        server.shutdown()
-        thread.join()
     assert sound(viewer, "cam1", 2)
     assert np.median(np.diff(viewer.times["cam1"])) == pytest.approx(0.04, abs=0.01)
+
+
+def test_slow_pictures_pushed_over_http_keep_their_own_time(stamped, run, impatient):
+    """FFmpeg gives all of them times as if there were 25 a second."""
+    with pushed(jpegs(stamped, 40), pace=0.12) as url:
+        sources = opened(url, options=impatient)
+        viewer = run(sources)
+        viewer.watch(viewer.got("cam1", 15), 10)
+        assert sources.stop()
+    times = viewer.times["cam1"]
+    assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.12, abs=0.03)
+
+
+def test_packets_that_are_no_pictures_any_more_are_a_silence(stamped, run, impatient):
+    torn = [picture[:200] + bytes(800) for picture in jpegs(stamped, 1) * 200]
+    with pushed(jpegs(stamped, 10) + torn) as url:
+        sources = opened(url, options=impatient)
+        viewer = run(sources)
+        viewer.watch(lambda: state(sources, "cam1") is CameraState.RETRYING, 10)
+        health = sources.health()["cam1"]
+        assert health.damaged > 10
+        assert "sent no picture for" in health.error
+        assert sources.stop()
 
 
 def test_a_camera_may_send_over_udp(serve, long_film, run, impatient):
@@ -349,9 +379,10 @@ def test_a_camera_may_send_over_udp(serve, long_film, run, impatient):
 
 
 class Pushing(SimpleHTTPRequestHandler):
-    """Pushes JPEG pictures like many cameras do, 25 a second, and then falls silent."""
+    """Pushes JPEG pictures like many cameras do, and then falls silent."""
 
     pictures: ClassVar[list[bytes]]
+    pace: ClassVar[float]
     over: ClassVar[threading.Event]
 
     def do_GET(self):
@@ -364,7 +395,7 @@ class Pushing(SimpleHTTPRequestHandler):
                     f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
                 )
                 self.wfile.write(head.encode() + picture + b"\r\n")
-                if self.over.wait(0.04):
+                if self.over.wait(self.pace):
                     return
         self.over.wait(20)
 
