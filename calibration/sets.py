@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from calibration.errors import StorageError, UsageError
+from calibration.errors import CalibrationError, StorageError, UsageError
 
 NAME, FORMAT = "set.json", 1
 CROPS, FRAMES = "crops", "frames"
@@ -57,7 +57,8 @@ class CalibrationSet:
     format: int = FORMAT
 
     def expired(self, now: datetime) -> bool:
-        return now >= datetime.fromisoformat(self.expires)
+        day = datetime.fromisoformat(self.expires)
+        return now >= (day if day.tzinfo else day.replace(tzinfo=UTC))
 
 
 def check_set(path: Path, now: datetime | None = None) -> CalibrationSet | None:
@@ -100,15 +101,21 @@ def write_set(path: Path, content: CalibrationSet) -> None:
 
 
 def purge(root: Path, now: datetime | None = None) -> list[Path]:
-    """Delete every set at or below `root` whose day is over. Answers which."""
+    """Delete every set at or below `root` whose day is over. Answers which. One that is damaged spares no other."""
     if not root.is_dir():
         raise UsageError(f"there is no folder {root}")
-    now, gone = now or datetime.now(UTC), []
+    now, gone, problems = now or datetime.now(UTC), [], []
     for file in sorted(root.rglob(NAME)):
-        found = read_set(file.parent)
-        if found is not None and found.expired(now):
-            delete(file.parent)
-            gone.append(file.parent)
+        try:
+            found = read_set(file.parent)
+            if found is not None and found.expired(now):
+                delete(file.parent)
+                gone.append(file.parent)
+        except CalibrationError as problem:
+            problems.append(str(problem))
+    if problems:
+        also = f" ({len(gone)} others were deleted)" if gone else ""
+        raise UsageError(f"not every set could be looked at{also}: {'; '.join(problems)}")
     return gone
 
 

@@ -13,13 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.table import Table
 
-from engines.adopt import AS_THEY_ARE, IMAGENET, UNIT_RGB
+from engines.adopt import NORMALISATIONS
 from engines.errors import EngineError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
 from engines.package import Kind, Manifest, Quantisation, read_manifest
 
-NORMALISATIONS = {"as-it-is": AS_THEY_ARE, "unit-rgb": UNIT_RGB, "imagenet": IMAGENET}
 PRECISIONS = ("f32", "bf16", "f16", "int8")
 EXAMPLES = """examples:
   python -m engines build weights.safetensors -o engines-here/grl --precision bf16
@@ -42,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.command(options, console)
     except EngineError as error:
         _complain(console, error)
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        told = f"this needs {error.name}, which is not installed: pip install 'throughline[train]'"
+        console.print(f"[red]error:[/] {escape(told)}", highlight=False, soft_wrap=True)
         return BAD_INPUT
     except Exception as error:
         # The trainer's errors are user-facing too, but importing it here would load torch.
@@ -71,7 +74,7 @@ def _build(options: argparse.Namespace, console: Console) -> int:
         size=options.size,
         end_to_end=options.end_to_end,
         compact=options.compact,
-        normalisation=NORMALISATIONS[options.normalisation] if options.normalisation else None,
+        normalisation=options.normalisation,
         licence=options.licence,
         sure=options.sure,
     )
@@ -102,6 +105,8 @@ def _export(options: argparse.Namespace, console: Console) -> int:
             detectors.export_detector(
                 options.source, options.output, size, end_to_end=options.end_to_end
             )
+            if options.precision == "f16":
+                importlib.import_module("engines.graphs").halve(options.output)
     if options.json:
         print(json.dumps({"path": str(options.output), "bytes": options.output.stat().st_size}))
     else:
@@ -116,7 +121,11 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
     engine = open_engine(options.package)
     with console.status("comparing"):
         judge = building.reference(
-            options.source, manifest.kind, size=manifest.input_size, head=manifest.head
+            options.source,
+            manifest.kind,
+            size=manifest.input_size,
+            head=manifest.head,
+            normalisation=manifest.normalisation,
         )
         found = parity.compare(engine, judge, parity.batches_to_check(engine.max_batch))
     sound = found.cosine >= options.least_cosine and all(row.finite for row in found.rows)

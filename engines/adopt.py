@@ -31,6 +31,7 @@ class Normalisation:
 AS_THEY_ARE = Normalisation()
 UNIT_RGB = Normalisation(rgb=True, deviation=(255.0, 255.0, 255.0))
 IMAGENET = Normalisation(rgb=True, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
+NORMALISATIONS = {"as-it-is": AS_THEY_ARE, "unit-rgb": UNIT_RGB, "imagenet": IMAGENET}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engines.adopt import Normalisation, adopt, openvino_model
+from engines.adopt import NORMALISATIONS, Adopted, adopt, openvino_model
 from engines.engine import Engine
 from engines.errors import ExportError, PackageError
 from engines.opening import is_foreign, load_backend, open_engine
@@ -26,6 +26,8 @@ from engines.parity import RawGraph, compare
 GRL_SUFFIX = ".safetensors"
 ULTRALYTICS_SUFFIXES = (".pt", ".yaml")
 OURS = "AGPL-3.0-or-later"
+STRIDE = 32
+"""Of a detector's coarsest level."""
 Report = Callable[[str], None]
 
 
@@ -45,7 +47,8 @@ class Request:
     end_to_end: bool = False
     compact: bool = False
     """Weights of an OpenVINO package are kept in half precision: half the size, computed as before."""
-    normalisation: Normalisation | None = None
+    normalisation: str | None = None
+    """What a foreign network wants of its pixels: one of `NORMALISATIONS`; None: as its kind usually does."""
     licence: str | None = None
     sure: float | None = None
     """What the manifest is to say of a detector's scores."""
@@ -60,6 +63,7 @@ class Request:
         ]
         words += [f"--size {self.size[0]}x{self.size[1]}"] if self.size else []
         words += ["--end-to-end"] if self.end_to_end else []
+        words += [f"--normalisation {self.normalisation}"] if self.normalisation else []
         words += ["--compact"] if self.compact else []
         words += [f"--licence {self.licence}"] if self.licence else []
         words += [f"--sure {self.sure:g}"] if self.sure is not None else []
@@ -87,13 +91,12 @@ def build(
 
     A package there with the same key is left as it is unless `force`. `report` is told what is being done.
     """
-    if request.precision == "int8":
-        raise PackageError(
-            "int8 needs ranges measured on pictures: `python -m calibration int8` builds such packages"
-        )
+    _check(request)
     with tempfile.TemporaryDirectory() as scratch:
         report(f"reading {request.source.name}")
         graph = float_graph(request, Path(scratch))
+        if request.precision == "f16" and graph.path and not _is_grl(request.source):
+            importlib.import_module("engines.graphs").halve(graph.path)
         manifest = _manifest(request, graph)
         if not force and _is_there(request.output, manifest):
             return read_manifest(request.output), False
@@ -151,6 +154,8 @@ def _manifest(request: Request, graph: Graph) -> Manifest:
         plan="",
         head=graph.head,
         sure=request.sure,
+        normalisation=request.normalisation,
+        compact=request.compact,
         macs=graph.macs,
     )
 
@@ -161,7 +166,7 @@ def reference(
     *,
     size: tuple[int, int] = (640, 640),
     head: Head | None = None,
-    normalisation: Normalisation | None = None,
+    normalisation: str | None = None,
 ) -> Engine:
     """The network as it was before any backend touched it, in float32 on the CPU.
 
@@ -174,7 +179,7 @@ def reference(
         detectors = importlib.import_module("engines.detectors")
         judge = detectors.TorchDetector(source, size, end_to_end=head is Head.END_TO_END)
     else:
-        judge = RawGraph(adopt(source, normalisation))
+        judge = RawGraph(_adopted(source, normalisation))
     return judge
 
 
@@ -187,12 +192,18 @@ def float_graph(request: Request, scratch: Path) -> Graph:
         return _grl_graph(request, path)
     if source.suffix in ULTRALYTICS_SUFFIXES:
         size = request.size or (640, 640)
+        if any(n < STRIDE or n % STRIDE for n in size):
+            fitting = "x".join(str(max(-(-n // STRIDE), 1) * STRIDE) for n in size)
+            raise PackageError(
+                f"a detector's pictures are multiples of {STRIDE} high and wide, not "
+                f"{size[0]}x{size[1]}: choose --size {fitting}"
+            )
         detectors = importlib.import_module("engines.detectors")
         detectors.export_detector(source, path, size, end_to_end=request.end_to_end)
         head = Head.END_TO_END if request.end_to_end else Head.ULTRALYTICS
         return Graph(path, Kind.DETECTOR, source.stem, size, head, None, any_batch=True)
     if is_foreign(source):
-        adopted = adopt(source, request.normalisation)
+        adopted = _adopted(source, request.normalisation)
         if request.backend == "openvino":
             path_or_none = None
         elif source.suffix == ".onnx":
@@ -242,7 +253,7 @@ def _compile(request: Request, graph: Graph, folder: Path) -> Path:
     if request.backend == "openvino":
         ov = importlib.import_module("openvino")
         model = (
-            openvino_model(adopt(request.source, request.normalisation))
+            openvino_model(_adopted(request.source, request.normalisation))
             if graph.path is None
             else graph.path
         )
@@ -277,6 +288,23 @@ def _parity(request: Request, graph: Graph, engine: Engine) -> dict[str, float]:
         normalisation=request.normalisation,
     )
     return compare(engine, judge, batches=(min(2, engine.max_batch),)).largest
+
+
+def _adopted(source: Path, normalisation: str | None) -> Adopted:
+    return adopt(source, NORMALISATIONS[normalisation] if normalisation else None)
+
+
+def _check(request: Request) -> None:
+    """That the package will be what its manifest says."""
+    backend, precision = request.backend, request.precision
+    if precision == "int8":
+        raise PackageError(
+            "int8 needs ranges measured on pictures: `python -m calibration int8` builds such packages"
+        )
+    if backend != "openvino" and precision == "bf16":
+        raise PackageError(f"bf16 is for OpenVINO: for {backend} choose f32 or f16")
+    if backend == "openvino" and not importlib.import_module("engines.openvino").offers(precision):
+        raise PackageError(f"this CPU does not compute in {precision}: choose f32")
 
 
 def _is_there(output: Path, manifest: Manifest) -> bool:

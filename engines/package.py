@@ -94,6 +94,10 @@ class Manifest:
     head: Head | None = None
     sure: float | None = None
     """Of a detector: the score from which on a box may be of somebody new, where its makers say."""
+    normalisation: str | None = None
+    """What a foreign network wants of its pixels, where that was said."""
+    compact: bool = False
+    """Whether weights are kept in half precision."""
     parity: Mapping[str, float] = field(default_factory=dict)
     """Largest absolute difference per output from the network that it was made from."""
     macs: int | None = None
@@ -108,6 +112,7 @@ class Manifest:
         """Equal for packages that need not be built again."""
         parts = [self.source_sha256, self.kind, self.backend, self.backend_version, self.device]
         parts += [self.precision, str(self.max_batch), str(list(self.input_size))]
+        parts += [str(self.head), str(self.sure), str(self.normalisation), str(self.compact)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -160,8 +160,10 @@ class RawGraph:
         self.max_batch = 64 if adopted.any_batch else 1
         if adopted.path.suffix == ".onnx":
             session = ort.InferenceSession(str(adopted.path), providers=["CPUExecutionProvider"])
+            half = session.get_inputs()[0].type == "tensor(float16)"
+            taken = np.float16 if half else np.float32
             self._run: Callable[[Array], Array] = lambda x: session.run(
-                [adopted.output_name], {adopted.input_name: x}
+                [adopted.output_name], {adopted.input_name: x.astype(taken)}
             )[0]
         else:
             settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -176,7 +178,7 @@ class RawGraph:
         normalised = (pixels - np.array(mean, np.float32)) / np.array(deviation, np.float32)
         planes = np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
         # One at a time: graphs made for one picture are beyond doubt only then.
-        answers = [np.array(self._run(planes[i : i + 1])) for i in range(len(planes))]
+        answers = [np.array(self._run(planes[i : i + 1]), np.float32) for i in range(len(planes))]
         return {self._adopted.answer_output: np.concatenate(answers)}
 
     def state_rows(self, capacity: int) -> StateRows:

@@ -1,6 +1,7 @@
 """Slots of recurrent state: one per tracklet that is being followed."""
 
 import logging
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class FrameAverages:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        size = engine.outputs["embedding"].shape[-1]
+        size = math.prod(engine.outputs["embedding"].shape[1:])
         self.outputs: Mapping[str, TensorSpec] = engine.outputs
         self.max_batch = engine.max_batch
         self.inputs: Mapping[str, TensorSpec] = {

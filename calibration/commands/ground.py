@@ -76,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
     _from_known(options, found)
     _from_points(options, found)
     if options.run:
-        _from_people(options, found, {ground.camera: ground for ground in before}, console)
+        # What people told before, in some camera's pixels, they tell anew.
+        fixed = {ground.camera: ground for ground in before if ground.frame == METRES}
+        _from_people(options, found, fixed, console)
     grounds = {ground.camera: ground for ground in before} | found.grounds
     shared = overlaps(list(grounds.values()))
     write_ground(options.site, list(grounds.values()), shared, found)

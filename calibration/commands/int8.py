@@ -16,11 +16,10 @@ from calibration.int8.page import write_int8_page
 from calibration.int8.quantise import Order, Outcome, quantise
 from calibration.sets import check_set
 from calibration.site_file import provenance, write_result
-from engines.adopt import AS_THEY_ARE, IMAGENET, UNIT_RGB
+from engines.adopt import NORMALISATIONS
 from engines.errors import EngineError
 from engines.package import Kind
 
-NORMALISATIONS = {"as-it-is": AS_THEY_ARE, "unit-rgb": UNIT_RGB, "imagenet": IMAGENET}
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
 EXAMPLES = """examples:
   python -m calibration collect --site site.toml -o sets/hall --frames 300 --crops 400
@@ -106,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         backend=options.backend,
         size=options.size,
         end_to_end=options.end_to_end,
-        normalisation=NORMALISATIONS[options.normalisation] if options.normalisation else None,
+        normalisation=options.normalisation,
         max_batch=options.max_batch,
         licence=options.licence,
         sure=options.sure,

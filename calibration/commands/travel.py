@@ -3,9 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ EXAMPLES = """examples:
 
 Run `threshold` first: what a likeness says decides who is held to have gone where.
 """
+
+
+Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     outcome = _outcome(record, ways, company, truth, str(page))
     _write_page(page, record, ways, company, outcome)
     if options.site:
-        _write_site(options.site, record, outcome, len(looks))
+        _write_site(options.site, settings, record, outcome, len(looks))
     _tell(console, options, outcome)
     return 0
 
@@ -124,21 +128,31 @@ def _true_times(path: Path) -> dict[str, tuple[float, int]]:
         raise UsageError(f"{path} is not a synthetic site's site.json") from error
 
 
-def _write_site(path: Path, record: Record, outcome: Outcome, tracklets: int) -> None:
-    travel: list[Section] = [
-        {"origin": way.origin, "target": way.target, "median": way.median, "spread": way.spread}
-        for way in outcome.ways
-    ]
+def _write_site(
+    path: Path, settings: Settings, record: Record, outcome: Outcome, tracklets: int
+) -> None:
+    """What was learned takes the place of what was said of the same cameras; whatever else was said stays."""
+    decided = {frozenset(pair) for pair in (*outcome.overlapping, *outcome.apart)}
+    match: Section = {
+        "overlapping": _together(outcome.overlapping, settings.match.overlapping, decided),
+        "apart": _together(outcome.apart, settings.match.apart, decided),
+    }
+    known = [(w.origin, w.target, w.median, w.spread) for w in settings.travel]
+    known += [(w.origin, w.target, w.median, w.spread) for w in outcome.ways]
+    fields = ("origin", "target", "median", "spread")
+    ways: dict[Pair, Section] = {way[:2]: dict(zip(fields, way, strict=True)) for way in known}
     origin = provenance(
         f"{record.path} (network {record.network})",
         f"{record.amount()}; {tracklets} with embeddings",
         {f"{way.origin} to {way.target}, journeys": way.journeys for way in outcome.ways},
     )
-    match: Section = {
-        "overlapping": [list(pair) for pair in outcome.overlapping],
-        "apart": [list(pair) for pair in outcome.apart],
-    }
-    write_result(path, "travel", {"match": match, "travel": travel}, origin)
+    write_result(path, "travel", {"match": match, "travel": list(ways.values())}, origin)
+
+
+def _together(
+    learned: Sequence[Pair], said: Sequence[Pair], decided: Set[frozenset[str]]
+) -> list[list[str]]:
+    return [list(pair) for pair in (*learned, *(p for p in said if frozenset(p) not in decided))]
 
 
 def _tell(console: Console, options: argparse.Namespace, outcome: Outcome) -> None:

@@ -17,7 +17,6 @@ from calibration.int8 import judges, ranges, sensitivity
 from calibration.int8.ranges import Range
 from calibration.int8.samples import Samples, crop_samples, frame_samples
 from calibration.int8.sensitivity import Cost
-from engines.adopt import Normalisation
 from engines.build import Graph, Request, float_graph, package
 from engines.engine import Engine
 from engines.onnxruntime import ONNXRuntimeEngine
@@ -56,7 +55,7 @@ class Order:
     backend: str = "openvino"
     size: tuple[int, int] | None = None
     end_to_end: bool = False
-    normalisation: Normalisation | None = None
+    normalisation: str | None = None
     max_batch: int = 64
     licence: str | None = None
     sure: float | None = None

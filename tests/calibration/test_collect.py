@@ -120,6 +120,21 @@ def test_a_set_past_its_day_is_deleted_by_whoever_opens_it(tmp_path, capsys):
     assert purge(tmp_path) == []
 
 
+def test_a_damaged_set_spares_no_other(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_set(tmp_path / name, begun(tmp_path / name, days=1.0))
+    said = json.loads((tmp_path / "b" / "set.json").read_text())
+    said["expires"] = said["expires"].split("+")[0]  # as somebody typed it
+    (tmp_path / "b" / "set.json").write_text(json.dumps(said))
+    (tmp_path / "a" / "set.json").write_text('{"cards": 3}')
+    assert main(["collect", "--purge", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "(1 others were deleted)" in told
+    assert "a/set.json does not describe a calibration set" in told
+    assert not (tmp_path / "b").exists()
+
+
 def test_a_folder_that_is_no_set_is_never_touched(tmp_path, capsys):
     mine = tmp_path / "mine"
     (mine / "crops").mkdir(parents=True)

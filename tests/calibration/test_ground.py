@@ -235,6 +235,23 @@ def test_without_a_known_floor_the_frame_is_a_picture(tmp_path):
     assert not settings.identify().floor.grounds["east"].metric
 
 
+def test_pixels_become_metres_once_one_camera_is_measured(tmp_path):
+    site, run = tmp_path / "site.toml", recorded(tmp_path, WEST, EAST)
+    assert main(["ground", str(run), "--site", str(site)]) == 0
+    floor = seen_floor(np.random.default_rng(2), 8)
+    rows = np.hstack([pixels_of(WEST, floor), floor])
+    words = ["ground", "--site", str(site), "--size", "768x432"]
+    for row in rows:
+        words += ["--pair", "west", *(f"{v:.2f}" for v in row)]
+    assert main(words) == 0
+    assert {g.camera: g.frame for g in load_settings(site).ground} == {
+        "west": METRES,
+        "east": "west",
+    }
+    assert main(["ground", str(run), "--site", str(site)]) == 0
+    assert {ground.frame for ground in load_settings(site).ground} == {METRES}
+
+
 def test_a_known_site_says_who_is_apart(tmp_path):
     site = tmp_path / "site.toml"
     known = described(tmp_path / "site.json", WEST, BENT, NORTH)

@@ -1,7 +1,11 @@
 """A result in the operator's file: it is there, the rest is as it was, and nothing half written ever is."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from calibration.commands import travel
 from calibration.errors import SiteFileError, StorageError
 from calibration.site_file import provenance, write_result
 from pipeline.settings import TravelSettings, load_settings
@@ -66,3 +70,31 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises((StorageError, SiteFileError), match="cannot"):
         write_result(tmp_path / "file" / "site.toml", "travel", {}, ORIGIN)
+
+
+def test_ways_that_were_not_learned_stay_as_the_operator_said(tmp_path):
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[match]\napart = [["hall", "court"], ["door", "court"]]  # walls\n'
+        + "".join(
+            f'[[travel]]\norigin = "{a}"\ntarget = "{b}"\nmedian = 9.0\nspread = 0.3\n'
+            for a, b in (("hall", "court"), ("court", "hall"))
+        )
+    )
+    outcome = travel.Outcome(
+        ways=[travel.Learned("hall", "court", 12.0, 0.2, 30, 5.0, None, None)],
+        overlapping=[("court", "door")],
+        apart=[],
+        undecided=[("hall", "court")],
+        page="",
+    )
+    record = SimpleNamespace(path=Path("run"), network="grl-edge", amount=lambda: "one hour")
+    travel._write_site(site, load_settings(site), record, outcome, 99)
+    found = load_settings(site)
+    assert found.match.apart == (("hall", "court"),)
+    assert found.match.overlapping == (("court", "door"),)
+    assert {(w.origin, w.target): w.median for w in found.travel} == {
+        ("hall", "court"): 12.0,
+        ("court", "hall"): 9.0,
+    }
+    assert "# walls" in site.read_text()

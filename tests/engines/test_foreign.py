@@ -1,5 +1,6 @@
 """Networks of others, adopted: the same answers as their own graphs give."""
 
+import json
 from pathlib import Path
 
 import av
@@ -11,15 +12,19 @@ import openvino as ov
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from engines import FrameAverages, StreamingReid, open_engine
-from engines.adopt import IMAGENET, adopt
+from engines.__main__ import main
+from engines.adopt import adopt
 from engines.build import Request, build
 from engines.detectors import export_detector, load_detector
 from engines.errors import ExportError, InputError, PackageError
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.openvino import OpenVINOEngine, read
 from engines.package import Head, Kind, read_manifest
+
+SHIPPED = Path(__file__).parents[2] / "models" / "person-detector.pt"
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +119,55 @@ def test_normalisation_goes_into_the_graph(tmp_path):
     bgr = picture.astype(np.float64).mean(axis=(1, 2)) / 255
     want = (bgr[:, ::-1] - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     for backend in ("openvino", "onnxruntime"):
-        build(Request(path, tmp_path / backend, backend=backend, normalisation=IMAGENET))
+        build(Request(path, tmp_path / backend, backend=backend, normalisation="imagenet"))
         got = open_engine(tmp_path / backend).run({"crops": picture})["embedding"]
         np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_what_a_package_was_built_with_is_part_of_what_it_is(tmp_path, capsys):
+    path = tiny_graph(tmp_path / "mean.onnx", "ReduceMean", ["n", 3], axes=[2, 3], keepdims=0)
+    command = ["build", str(path), "-o", str(tmp_path / "package"), "--json"]
+    built = []
+    for how in ("unit-rgb", "imagenet", "imagenet"):
+        assert main([*command, "--normalisation", how]) == 0
+        built.append(json.loads(capsys.readouterr().out)["built"])
+    assert built == [True, True, False]
+    assert "--normalisation imagenet" in read_manifest(tmp_path / "package").command
+    assert main(["verify", str(tmp_path / "package"), "--source", str(path)]) == 0
+
+
+def test_half_precision_is_in_the_graph_and_comes_from_graphs_that_have_it(tmp_path):
+    path = tiny_graph(tmp_path / "plain.onnx", "ReduceMean", ["n", 3], axes=[2, 3], keepdims=0)
+    half = tmp_path / "half.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(path)), half)
+    picture = np.random.default_rng(0).integers(0, 256, (2, 32, 16, 3), np.uint8)
+    build(Request(path, tmp_path / "f32", backend="onnxruntime"))
+    want = open_engine(tmp_path / "f32").run({"crops": picture})["embedding"]
+    for name, source, precision, backend in (
+        ("f16", path, "f16", "onnxruntime"),
+        ("half", half, "f32", "onnxruntime"),
+        ("vino", half, "f32", "openvino"),
+    ):
+        build(Request(source, tmp_path / name, backend=backend, precision=precision))
+        got = open_engine(tmp_path / name).run({"crops": picture})["embedding"]
+        np.testing.assert_allclose(got, want, atol=2e-3)
+    nodes = onnx.load(tmp_path / "f16" / "model.onnx").graph.node
+    casts = {node.attribute[0].i for node in nodes if node.op_type == "Cast"}
+    assert TensorProto.FLOAT16 in casts
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--precision", "bf16", "--backend", "onnxruntime"], "bf16 is for OpenVINO"),
+        (["--size", "360x640"], "not 360x640: choose --size 384x640"),
+    ],
+)
+def test_what_cannot_be_built_as_asked_is_refused(tmp_path, capsys, options, says):
+    command = ["build", str(SHIPPED), "-o", str(tmp_path / "package"), *options]
+    assert main(command) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "package").exists()
 
 
 @pytest.mark.parametrize(
