@@ -169,11 +169,10 @@ class GalleryStore:
             return all_names(self._db, [identity])
 
     def knows(self, identity: int) -> bool:
-        """Whether the file holds anything of it."""
-        query = "SELECT EXISTS (SELECT 1 FROM tracklets WHERE identity = ?)"
+        """Whether the file holds anything of it, by whatever name."""
+        query, names = "SELECT 1 FROM tracklets WHERE identity = ?", self.names(identity)
         with self._disk, self._reading():
-            (answer,) = self._db.execute(query, (identity,)).fetchone()
-        return bool(answer)
+            return any(self._db.execute(query, (name,)).fetchone() for name in names)
 
     def reserve(self, next_identity: int) -> None:
         """Make sure that numbers below `next_identity` are never given again. Mostly costs nothing."""

@@ -246,6 +246,19 @@ def test_a_number_is_not_given_again_though_none_could_be_reserved(path):
     again.close()
 
 
+def test_somebody_is_known_by_each_of_his_names(path):
+    identifier, store = opened(path, interval=3600)
+    show(identifier, {("a", 1): 0})
+    identity = identifier.identity_of("a", 1)
+    store.merge([(identity + 5, identity)])
+    store.flush()
+    with closing(GalleryStore(path, owner=False)) as visit:
+        assert visit.knows(identity)
+        assert visit.knows(identity + 5)
+        assert not visit.knows(identity + 6)
+    store.close()
+
+
 def test_a_full_disk_is_counted_and_the_loop_goes_on_in_memory(path, caplog):
     identifier, store = opened(path, interval=3600)
     show(identifier, {("a", 1): 0})
