@@ -54,7 +54,7 @@ class Collection:
         """By camera and local id: person, and when the latest crop was taken."""
         self._refused: set[tuple[str, int]] = set()
         self._frames = {name: self._numbers(name) for name in content.cameras}
-        self._pause = dict.fromkeys(content.cameras, FIRST_PAUSE)
+        self._pause = {name: content.pauses.get(name, FIRST_PAUSE) for name in content.cameras}
         self._latest = dict.fromkeys(content.cameras, float("-inf"))
         self._next = 1 + max(self._people, default=0)
         self._random = Random(0)
@@ -81,6 +81,7 @@ class Collection:
             self._content,
             frames={name: len(found) for name, found in self._frames.items()},
             people=tuple(person for _, person in sorted(self._people.items())),
+            pauses=dict(self._pause),
         )
 
     def save(self) -> None:

@@ -101,9 +101,10 @@ def ways(
 ) -> Ways:
     """Boxes (N, 4) of tracklets, sorted by tracklet and time, brought to common times.
 
-    Feet that the picture's border cuts off are left out.
+    Feet that the picture's border cuts off, or that are nowhere, are left out.
     """
     whole = (boxes[:, 3] < size[1] - 2) & (boxes[:, 0] > 2) & (boxes[:, 2] < size[0] - 2)
+    whole &= np.isfinite(feet).all(axis=1)
     tracklet, times, feet = tracklet[whole], times[whole], feet[whole]
     tall = (boxes[:, 3] - boxes[:, 1])[whole]
     linked = (np.diff(tracklet) == 0) & (np.diff(times) < _GAP) & (np.diff(times) > 0)

@@ -18,22 +18,24 @@ _STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def ways_in(record: Record, lenses: Mapping[str, GroundSettings]) -> list[Ways]:
-    """Everybody's ways over the floor, camera by camera."""
+    """Everybody's ways over the floor, camera by camera: in pixels of the size that its floor is known for."""
     looks, feet, boxes = _looks(record), record.feet().astype(np.float64), record.boxes
     found = []
     for number, camera in enumerate(record.cameras):
         mine = boxes["camera"] == number
-        width, height = record.sizes[number].tolist()
-        pixels = feet[mine]
+        width, height = size = record.sizes[number].tolist()
+        pixels, corners = feet[mine], boxes["box"][mine].astype(np.float64)
         if camera in lenses:
             pixels = FloorMap(lenses[camera]).straight(pixels, (width, height))
+            size = lenses[camera].size
+            corners *= [size[0] / width, size[1] / height] * 2
         found.append(
             ways(
                 camera,
-                (width, height),
+                (size[0], size[1]),
                 boxes["tracklet"][mine],
                 boxes["time"][mine],
-                boxes["box"][mine].astype(np.float64),
+                corners,
                 pixels,
                 looks,
             )

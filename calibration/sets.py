@@ -53,6 +53,8 @@ class CalibrationSet:
     frames: Mapping[str, int] = field(default_factory=dict)
     """By camera."""
     people: tuple["Person", ...] = ()
+    pauses: Mapping[str, float] = field(default_factory=dict)
+    """By camera, seconds between two frames by now: the longer the more there were to choose from."""
     contents: str = "pictures of people, unblurred: keep it on this machine"
     format: int = FORMAT
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
+from urllib.error import URLError
 
 from engines.errors import FetchError
 
@@ -90,7 +91,7 @@ def fetch(
                 f"SHA-256 {found}, and should be {weights.sha256}; nothing was kept"
             )
         draft.replace(target)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise FetchError(
             f"cannot reach {weights.url} ({reason}): without a network, put the file at {target} by hand"

@@ -52,11 +52,18 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
 
 
 def latest_run(runs: Path = Path("runs")) -> Path:
-    """The folder in which identities were written last."""
-    found = sorted(runs.glob(f"*/{IDENTITIES}"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    """The folder in which identities were written last: into the file or, as a live run does, the log beside it."""
+    written = [path for end in ("", "-wal") for path in runs.glob(f"*/{IDENTITIES}{end}")]
+    if not written:
         raise SettingsError(f"no folder in {runs}/ holds identities: name a run's folder")
-    return found[-1].parent
+    return max(written, key=_written).parent
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # the log of a run that has just ended
+        return 0.0
 
 
 def parts_of(folder: Path) -> list[Path]:

@@ -22,6 +22,8 @@ PERSON = 1.7
 """Metres: what a person is taken to be tall, or a box's height to span, where nothing better is known."""
 SMALLEST = 40.0
 """Pixels across which `PERSON` must measure where people are still followed: the end of a camera's view."""
+_ROUNDS, _CLOSE = 20, 1e-6
+"""At most, to undo a lens's bend, and how near that must come, in focal lengths."""
 _EDGE = 2.0
 """Pixels from the picture's border within which a box is taken to be cut by it."""
 
@@ -74,6 +76,10 @@ class FloorMap:
         matrix = matrix.reshape(3, 3)
         middle = self._straight(np.array([[settings.size[0] / 2, settings.size[1] - 1.0]]))[0]
         depth = matrix[2] @ [*middle, 1.0]
+        if not np.isfinite(depth):
+            raise SettingsError(
+                f"{where}: its lens would bend the picture's lower border over itself"
+            )
         self._matrix = matrix * np.sign(depth or 1.0)
         """(3, 3) with the sign at which what lies below the horizon has a positive depth."""
         self._back = np.linalg.inv(self._matrix)
@@ -139,9 +145,24 @@ class FloorMap:
         if k1 == k2 == 0:
             return pixels
         bent = (pixels - (cx, cy)) / (fx, fy)
-        plane = bent
-        for _ in range(8):  # a fixed point; mild bends converge to 1e-9 in four rounds
-            squared = (plane**2).sum(axis=1, keepdims=True)
-            plane = bent / (1 + k1 * squared + k2 * squared**2)
-        straight: Floats = plane * (fx, fy) + (cx, cy)
+        radius = np.hypot(*bent.T)
+        share = _unbent(radius, k1, k2) / np.where(radius > 0, radius, 1.0)
+        share[radius == 0] = 1.0
+        straight: Floats = bent * share[:, None] * (fx, fy) + (cx, cy)
         return straight
+
+
+def _unbent(radius: Floats, k1: float, k2: float) -> Floats:
+    """How far from the middle a lens without bend would show what one shows at `radius`; NaN where no way leads.
+
+    Newton's method: a wide lens bends the picture's border so much that a fixed point is not reached.
+    """
+    found = radius.astype(np.float64)
+    for _ in range(_ROUNDS):
+        squared = found**2
+        slope = 1 + 3 * k1 * squared + 5 * k2 * squared**2
+        off = found * (1 + k1 * squared + k2 * squared**2) - radius
+        found = found - off / np.where(slope > 0, slope, np.nan)
+        if not (np.abs(off) > _CLOSE).any():
+            break
+    return np.where(np.abs(off) > _CLOSE, np.nan, found)

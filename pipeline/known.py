@@ -123,6 +123,7 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     if not (known or failures or any(done)):
         raise SettingsError(f"{folder or database} knows no identity {options.identity}")
     if known or any(done):
+        console.print(f"in {folder or database}:", markup=False, highlight=False, soft_wrap=True)
         for told in _outcome(options.identity, names, done, folder):
             console.print(told, markup=False, highlight=False, soft_wrap=True)
     if failures:

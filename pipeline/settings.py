@@ -181,7 +181,8 @@ class Settings:
     def _informed(self) -> MatchSettings:
         """What is known of looks; where the site says nothing, what its makers measured of the embedder."""
         match, guess = self.match, MatchSettings()
-        said = (match.even, match.slope, match.curve) != (guess.even, guess.slope, guess.curve)
+        shape = (match.even, match.slope, match.curve, match.young)
+        said = shape != (guess.even, guess.slope, guess.curve, guess.young)
         told = Path(f"{self.embedder.package}.likeness.json")
         if said or not told.is_file():
             return match
@@ -201,20 +202,23 @@ class Settings:
         return {ground.camera: FloorMap(ground) for ground in self.ground}
 
     def _sight(self, site: Site) -> Site:
-        """Who sees common floor and who none, where the operator did not say it: geometry tells."""
+        """Who sees common floor and who none, where the operator did not say it: geometry tells.
+
+        Without both views, nothing tells that there is none.
+        """
         said = {frozenset(pair) for pair in site.overlapping | site.apart}
         shared = {frozenset(overlap.cameras) for overlap in self.overlap}
-        pairs = {
-            (a.camera, b.camera)
-            for a, b in itertools.combinations(self.ground, 2)
-            if a.frame == b.frame and frozenset((a.camera, b.camera)) not in said
-        }
-        together = {pair for pair in pairs if frozenset(pair) in shared}
-        return replace(
-            site,
-            overlapping=site.overlapping | together,
-            apart=site.apart | (pairs - together),
-        )
+        together: set[tuple[str, str]] = set()
+        apart: set[tuple[str, str]] = set()
+        for a, b in itertools.combinations(self.ground, 2):
+            pair = a.camera, b.camera
+            if a.frame != b.frame or frozenset(pair) in said:
+                continue
+            if frozenset(pair) in shared:
+                together.add(pair)
+            elif min(len(a.view), len(b.view)) >= 3:
+                apart.add(pair)
+        return replace(site, overlapping=site.overlapping | together, apart=site.apart | apart)
 
     @property
     def uncalibrated(self) -> str | None:

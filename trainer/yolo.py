@@ -192,11 +192,12 @@ def take_over(source: Network, target: Network) -> None:
 
 
 def _made_fast(trainer: Trainer, half: bool) -> None:
-    """Channels last, an eighth faster on a CPU; in bfloat16 if wanted.
+    """On all cores of a CPU, where the library leaves out one; channels last, an eighth faster; bfloat16 if wanted.
 
     It wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared.
     """
     predict = trainer.model.predict
+    torch.set_num_threads(os.cpu_count() or 1)
     trainer.model.to(memory_format=torch.channels_last)
 
     def faster(images: torch.Tensor, *arguments: object, **named: object) -> object:

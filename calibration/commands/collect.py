@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from calibration.collecting import Collection, by_class
 from calibration.errors import StorageError, TooLittleError, UsageError
 from calibration.sets import NAME, CalibrationSet, check_set, purge, write_set
-from engines.adopt import adopt
-from engines.opening import is_foreign, open_engine
-from engines.package import read_manifest
-from pipeline.detect import Detector, DetectorSpec
-from pipeline.errors import FeedError, SettingsError
+from pipeline.errors import FeedError
 from pipeline.ingest import IngestOptions, Sources, name_cameras, open_sources, parse_address
+from pipeline.run import open_detector, open_fastest, tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
-from pipeline.track import Tracker
+from pipeline.track import Tracker, TrackerSettings
+from pipeline.zones import Detect, ignoring
 
 EXAMPLES = """examples:
   python -m calibration collect --site site.toml -o sets/hall
@@ -36,7 +35,7 @@ The same command goes on where it was stopped.
 _SAVED = 10.0
 """Seconds between two writings of the set's description."""
 _PATIENCE = 20.0
-"""Seconds without any picture of any camera after which there is something wrong with all of them."""
+"""Seconds to wait for the first picture of any camera before there is something wrong with all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,13 +87,16 @@ def run(options: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     collection = Collection(options.output, content, options.frames, options.crops)
-    detector = _detector(settings.detector)
+    zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
+    detect = ignoring(open_detector(settings.detector, open_fastest, len(names)), zones)
     every = not any(address.live for address in addresses)
     sources = open_sources(
         addresses, names, IngestOptions(every_frame=every, max_rate=options.rate)
     )
     try:
-        _collect(sources, detector, collection, options.duration, console)
+        _collect(
+            sources, detect, tracking(settings.detector), collection, options.duration, console
+        )
     finally:
         sources.stop()
         collection.save()
@@ -104,13 +106,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _collect(
     sources: Sources,
-    detector: Detector,
+    detect: Detect,
+    sureness: TrackerSettings,
     collection: Collection,
     duration: float | None,
     console: Console,
 ) -> None:
     trackers: dict[str, Tracker] = {}
     first: float | None = None
+    passed = 0.0
     begun = saved = heard = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -120,14 +124,15 @@ def _collect(
             frames = sources.wait(0.2)
             now = time.monotonic()
             if not frames:
-                if now - heard > _PATIENCE:
+                # Cameras that did show something may come back: they have all of the time that was given.
+                silent = now - heard
+                if silent > _PATIENCE if first is None else passed + silent >= (duration or np.inf):
                     break
                 continue
             heard = now
-            images = [frame.image for frame in frames]
-            for frame, found in zip(frames, detector(images), strict=True):
+            for frame, found in zip(frames, detect(frames), strict=True):
                 size = frame.image.shape[1], frame.image.shape[0]
-                tracker = trackers.setdefault(frame.camera, Tracker(size))
+                tracker = trackers.setdefault(frame.camera, Tracker(size, sureness))
                 collection.note(frame, tracker.update(found, frame.time))
             first = frames[0].time if first is None else first
             passed = max(frames[-1].time - first, 0.0)
@@ -144,20 +149,6 @@ def _collect(
         told = "; ".join(f"{name}: {error}" for name, error in reasons.items())
         waited = time.monotonic() - begun
         raise FeedError(f"no picture came from any camera in {waited:.0f} s. {told}".strip())
-
-
-def _detector(settings: DetectorSettings) -> Detector:
-    path = Path(settings.package)
-    if is_foreign(path):
-        adopted = adopt(path)
-        head, size = adopted.head, adopted.size
-    else:
-        manifest = read_manifest(path)
-        head, size = manifest.head, manifest.input_size
-    if head is None:
-        raise SettingsError(f"{path} is not a detector")
-    spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
-    return Detector(open_engine(path, precision="fastest"), spec)
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
 from calibration.__main__ import main
 from calibration.collecting import CROPS_EACH, Collection, cell_of
+from calibration.commands import collect
 from calibration.errors import StorageError, UsageError
 from calibration.sets import CalibrationSet, check_set, purge, read_set, write_set
-from pipeline.frames import Frame, Tracks
+from pipeline.frames import Detections, Frame, Tracks
+from pipeline.track import TrackerSettings
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 PICTURE = np.full((270, 480, 3), 90, np.uint8)
@@ -170,6 +173,63 @@ def test_a_camera_that_cannot_be_read_is_one_sentence(test_data, tmp_path, capsy
     said = capsys.readouterr().err
     assert "none.mp4" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("camera", "detector"),
+    [("ignore = [[[0, 0], [1, 0], [1, 1], [0, 1]]]", ""), ("", "sure = 0.99")],
+    ids=["all of it in a zone", "nobody sure enough"],
+)
+def test_nobody_is_kept_whom_the_pipeline_would_not_follow(
+    test_data, tmp_path, capsys, camera, detector
+):
+    film = test_data / "clips" / "one-by-one-person-detection.mp4"
+    network = test_data / "models" / "yolox_nano.onnx"
+    site = tmp_path / "site.toml"
+    site.write_text(
+        f'[[camera]]\naddress = "{film}"\n{camera}\n[detector]\npackage = "{network}"\n{detector}\n'
+    )
+    words = ["--rate", "2", "--frames", "0", "--crops", "72", "--duration", "8"]
+    assert main(["collect", "--site", str(site), "-o", str(tmp_path / "set"), *words]) == 3
+    assert "crops of people" in capsys.readouterr().err
+    assert not list((tmp_path / "set").rglob("*.jpg"))
+
+
+def test_a_camera_that_rests_has_all_of_its_time(tmp_path, monkeypatch):
+    """An hour of silence, by a clock that runs ahead, and then somebody comes."""
+    clock = iter([*np.arange(0.0, 3600.0, 30.0), *np.full(10, 3600.0)])
+
+    class Cameras:
+        finished = False
+
+        def start(self) -> None:
+            self.ticks = 0
+
+        def wait(self, timeout: float) -> list[Frame]:
+            self.ticks += 1
+            seconds = {1: 0.0, 110: 3590.0, 111: 3599.0, 112: 3601.0}.get(self.ticks)
+            return [] if seconds is None else [at(seconds)]
+
+    collection = Collection(tmp_path, begun(tmp_path), frames=40, crops=0)
+    monkeypatch.setattr(collect.time, "monotonic", lambda: next(clock))
+    nobody = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    collect._collect(
+        Cameras(), lambda frames: [nobody] * len(frames), TrackerSettings(), collection, 3600.0, Console(quiet=True)
+    )  # fmt: skip
+    assert collection.counts["a"] == (4, 0)
+
+
+def test_frames_stay_spread_over_a_restart(tmp_path):
+    first = Collection(tmp_path, begun(tmp_path), frames=40, crops=0)
+    for second in range(10_000):
+        first.note(at(second), people())
+    first.save()
+    again = Collection(tmp_path, read_set(tmp_path), frames=40, crops=0)
+    before = again.counts["a"][0]
+    for second in range(10_000, 10_200):
+        again.note(at(second), people())
+    assert before > 10
+    assert again.counts["a"][0] <= before + 2, "as rarely as before"
 
 
 def test_a_film_becomes_a_balanced_set(test_data, tmp_path, capsys):
