@@ -92,6 +92,8 @@ class GalleryStore:
         self._changes: dict[int, _Record | None] = {}
         self._pairs: list[Pair] = []
         self._forgotten: set[int] = set()
+        self._unwiped = False
+        """Whether the log beside the file may hold what was erased."""
         self._seen_request = 0
         self._reserved, self._try_again = 0, 0.0
         self._stop = threading.Event()
@@ -203,7 +205,11 @@ class GalleryStore:
                     self._db.execute("INSERT INTO forgotten (identity) VALUES (?)", (identity,))
                 with self._lock:
                     waiting = _drop(self._changes, names)
-                self._wipe()
+                if not self._wipe():
+                    raise StoreError(
+                        f"identity {identity} is erased from {self.path}, but stays in the log beside it as "
+                        "long as somebody reads that file: repeat this then"
+                    )
         except sqlite3.Error as error:
             raise StoreError(
                 f"identity {identity} could not be erased from {self.path}: {error}"
@@ -228,8 +234,8 @@ class GalleryStore:
             try:
                 with self._db:
                     self._write(changes, pairs)
-                if self._forgotten or None in changes.values():
-                    self._wipe()
+                self._unwiped |= bool(self._forgotten) or None in changes.values()
+                self._unwiped = self._unwiped and not self._wipe()
             except sqlite3.Error as error:
                 with self._lock:
                     self._changes = changes | self._changes
@@ -286,9 +292,10 @@ class GalleryStore:
         some = [(identity,) for identity in identities]
         return self._db.executemany("DELETE FROM tracklets WHERE identity = ?", some).rowcount
 
-    def _wipe(self) -> None:
-        """What was erased must not survive in the log beside the file."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _wipe(self) -> bool:
+        """What was erased must not survive in the log beside the file. False where somebody reads it."""
+        (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
 
     def _failed(self, error: sqlite3.Error) -> None:
         if self.failures == 0:

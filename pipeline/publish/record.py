@@ -24,10 +24,12 @@ from pipeline.frames import EventKind, IdentityEvent, TrackletUpdate
 from pipeline.live import Identities
 from pipeline.publish.record_file import (
     NAME,
+    be_patient,
     delete_expired,
     delete_person,
     erase_expired,
     open_record,
+    wipe,
 )
 from pipeline.publish.sink import Passed, Sighting
 
@@ -36,6 +38,8 @@ _log = logging.getLogger(__name__)
 _SPACING = 0.18
 """Seconds between two frames of a camera whose boxes are kept: five a second, by clocks that are not exact."""
 _COMMIT = 2.0
+_PATIENCE = 0.05
+"""Seconds for which a live loop waits for others who use the record: then what is to be written stays for later."""
 _TIDY = 3600.0
 """Seconds between two looks for what is past its day."""
 _MOST = {"boxes": 5_000_000, "looks": 200_000}
@@ -72,14 +76,20 @@ class Recorder:
             self._cameras[name], self._sizes[name] = number, (size[0], size[1])
         (self._run,) = self._db.execute("SELECT 1 + ifnull(max(run), 0) FROM tracklets").fetchone()
         self._names: dict[_Key, int] = {}
-        """Identities that are not yet in the file, as are the rows below."""
+        """Identities that are not yet in the file, as are the rows below…"""
         self._boxes: list[tuple[_Key, _Row]] = []
         self._looks: list[tuple[_Key, _Row]] = []
+        self._passed: list[Passed] = []
+        self._gone: set[int] = set()
+        """…and those who are still in it, or else…"""
+        self._unwiped = False
+        """…in the log beside it."""
         self._told: dict[str, float] = {}
         self._latest: dict[_Key, TrackletUpdate] = {}
         self._kept: dict[_Key, int] = {}
         self._now = self._written = self._tidied = -np.inf
         self._open = True
+        be_patient(self._db, _PATIENCE)
 
     def updates(self, updates: Iterable[TrackletUpdate]) -> None:
         """Embeddings as they come. Never fails: what is to be written waits for the end of the tick."""
@@ -109,23 +119,17 @@ class Recorder:
         """Calibration judges for itself who is who: identities are kept to be forgotten by."""
         for event in events:
             if event.kind is EventKind.FORGOTTEN:
+                self._write()
                 self._forget(event.identity)
+                self._write()
             elif event.kind is not EventKind.LEFT:
                 self._names[event.camera, event.local_id] = event.identity
 
     def passed(self, tracks: Sequence[Passed]) -> None:
         """Boxes of somebody else go with him; looks that he had a part in go."""
-        if tracks:
+        self._passed += [track for track in tracks if track.camera in self._cameras]
+        if self._passed:
             self._write()
-        for track in tracks:
-            if track.camera in self._cameras:
-                old = (self._run, self._cameras[track.camera], track.local_id)
-                new = (*old[:2], track.goes_on_as)
-                with self._db:
-                    self._db.execute(_NOTE, (*new, self._clock()))
-                    for move in (_MOVE, _DROP):
-                        values = {"since": track.since, "new": new[2], "old": old[2]}
-                        self._db.execute(move, values | {"run": old[0], "camera": old[1]})
 
     def ended(self, tracklets: Sequence[_Key]) -> None:
         for key in tracklets:
@@ -141,6 +145,7 @@ class Recorder:
         if self._open:
             self._open = False
             try:
+                be_patient(self._db)
                 self.ended(list(self._latest))
                 self._write()
                 with suppress(sqlite3.OperationalError):  # somebody may be reading
@@ -161,53 +166,77 @@ class Recorder:
     def _scale(self, name: str, size: tuple[int, int]) -> NDArray[np.float64]:
         """(4,) to the size that the record has the camera's pictures in, should that have changed."""
         if name not in self._cameras:
-            number = self._cameras[name] = len(self._cameras)
-            self._sizes[name] = size
-            with self._db:
-                self._db.execute("INSERT INTO cameras VALUES (?, ?, ?, ?)", (number, name, *size))
+            self._cameras[name], self._sizes[name] = len(self._cameras), size
         return np.tile(np.array(self._sizes[name]) / size, 2)
 
-    def _forget(self, identity: int) -> None:
-        """Whoever it was in this run and is still in view begins anew, as in the gallery."""
-        self._write()
-        names = {number: name for name, number in self._cameras.items()}
-        mine = self._db.execute(
-            "SELECT camera, local_id FROM tracklets WHERE identity = ? AND run = ?",
-            (identity, self._run),
-        )
-        for camera, local in mine.fetchall():
-            self._latest.pop((names[camera], local), None)
-            self._kept.pop((names[camera], local), None)
-        delete_person(self._db, {identity})
-
     def _write(self) -> None:
-        """What is waiting, to the disk. Of a camera that has not shown a picture yet there is nothing to keep."""
-        boxes, looks, names = self._boxes, self._looks, self._names
-        self._boxes, self._looks, self._names = [], [], {}
+        """What is waiting, to the disk, unless somebody else has the file just then: nobody waits for that."""
+        try:
+            if self._gone:  # before anything says that it was somebody else
+                self._unwiped |= delete_person(self._db, self._gone) > 0
+                self._gone.clear()
+            with self._db:
+                self._fill()
+            self._boxes, self._looks, self._names, self._passed = [], [], {}, []
+            now = self._clock()
+            if not 0 <= now - self._tidied < _TIDY:
+                self._unwiped |= delete_expired(self._db, now) > 0
+                self._tidied = now
+            self._unwiped = self._unwiped and not wipe(self._db)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not self._open:
+                raise
+        else:
+            return
+        excess = len(self._boxes) - _MOST["boxes"] // 10
+        del self._boxes[: max(excess, 0)]
+
+    def _fill(self) -> None:
+        """One transaction. Of a camera that has not shown a picture yet there is nothing to keep."""
         place = {
             key: (self._run, self._cameras[key[0]], key[1])
-            for key in [*names, *(key for key, _ in chain(boxes, looks))]
+            for key in [*self._names, *(key for key, _ in chain(self._boxes, self._looks))]
             if key[0] in self._cameras
         }
         now = self._clock()
-        with self._db:
-            self._db.executemany(
-                _NOTE,
-                [(*where, now) for where in place.values()],
+        self._db.executemany(
+            "INSERT OR IGNORE INTO cameras VALUES (?, ?, ?, ?)",
+            [(number, name, *self._sizes[name]) for name, number in self._cameras.items()],
+        )
+        self._db.executemany(_NOTE, [(*where, now) for where in place.values()])
+        self._db.executemany(
+            "UPDATE tracklets SET identity = ? WHERE run = ? AND camera = ? AND local_id = ?",
+            [(name, *place[key]) for key, name in self._names.items() if key in place],
+        )
+        for table, rows in (("boxes", self._boxes), ("looks", self._looks)):
+            placed = [(*row, *place[key]) for key, row in rows if key in place]
+            self._db.executemany(_INSERT[table], placed)
+            self._db.execute(
+                f"DELETE FROM {table} WHERE rowid <= (SELECT max(rowid) FROM {table}) - {_MOST[table]}"
             )
-            self._db.executemany(
-                "UPDATE tracklets SET identity = ? WHERE run = ? AND camera = ? AND local_id = ?",
-                [(name, *place[key]) for key, name in names.items() if key in place],
-            )
-            for table, rows in (("boxes", boxes), ("looks", looks)):
-                placed = [(*row, *place[key]) for key, row in rows if key in place]
-                self._db.executemany(_INSERT[table], placed)
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE rowid <= (SELECT max(rowid) FROM {table}) - {_MOST[table]}"
-                )
-        if not 0 <= now - self._tidied < _TIDY:
-            self._tidied = now
-            delete_expired(self._db, now)
+        for track in self._passed:
+            run, camera = self._run, self._cameras[track.camera]
+            self._db.execute(_NOTE, (run, camera, track.goes_on_as, now))
+            values = {"since": track.since, "new": track.goes_on_as, "old": track.local_id}
+            for move in (_MOVE, _DROP):
+                self._db.execute(move, values | {"run": run, "camera": camera})
+
+    def _forget(self, identity: int) -> None:
+        """Whoever it was in this run and is still in view begins anew, as in the gallery."""
+        names = {number: name for name, number in self._cameras.items()}
+        written = self._db.execute(
+            "SELECT camera, local_id FROM tracklets WHERE identity = ? AND run = ?",
+            (identity, self._run),
+        )
+        gone = {(names[camera], local) for camera, local in written}
+        gone |= {key for key, name in self._names.items() if name == identity}
+        self._boxes = [row for row in self._boxes if row[0] not in gone]
+        self._looks = [row for row in self._looks if row[0] not in gone]
+        for key in gone:
+            self._names.pop(key, None)
+            self._latest.pop(key, None)
+            self._kept.pop(key, None)
+        self._gone.add(identity)
 
 
 class Recorded:

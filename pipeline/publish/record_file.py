@@ -56,6 +56,7 @@ def open_record(path: Path, network: str, digest: str) -> sqlite3.Connection:
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not tables:
                 db.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION}; {_TABLES} COMMIT;")
+            if not tables or _is_new(db):
                 with db:
                     db.execute("INSERT INTO about VALUES (?, ?, ?)", (FORMAT, network, digest))
             _check(db, network, digest)
@@ -72,7 +73,12 @@ def erase_person(path: Path, identities: Iterable[int]) -> int:
         return 0
     numbers = ", ".join(map(str, sorted(identities)))
     with _one_sentence(path, f"may still hold identity {numbers}"), _opened(path) as db:
-        return delete_person(db, identities)
+        rows = delete_person(db, identities)
+        if not wipe(db):
+            raise OutputError(
+                f"{path} is being read: what was of identity {numbers} stays in its log meanwhile"
+            )
+        return rows
 
 
 def erase_expired(path: Path, now: float | None = None) -> bool:
@@ -82,6 +88,7 @@ def erase_expired(path: Path, now: float | None = None) -> bool:
     with _one_sentence(path, "cannot be rid of what is past its day"), _opened(path) as db:
         if not delete_expired(db, time.time() if now is None else now):
             return False
+        wipe(db)
         left = db.execute("SELECT 1 FROM tracklets").fetchone()
         if not left:
             with suppress(sqlite3.OperationalError):  # a run is recording into it
@@ -90,7 +97,7 @@ def erase_expired(path: Path, now: float | None = None) -> bool:
 
 
 def delete_person(db: sqlite3.Connection, identities: Iterable[int]) -> int:
-    """As `erase_person`, from an open record."""
+    """As `erase_person`, from an open record. Its log holds them until it is wiped."""
     some = json.dumps([*identities])
     return _delete(db, "identity IN (SELECT value FROM json_each(?))", some)
 
@@ -110,14 +117,30 @@ def _delete(db: sqlite3.Connection, which: str, value: float | str) -> int:
             for table in ("boxes", "looks")
         )
         db.execute(f"DELETE FROM tracklets WHERE {which}", (value,))
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return rows
+
+
+def wipe(db: sqlite3.Connection) -> bool:
+    """Take what was deleted out of the log as well. False where somebody who reads prevents it."""
+    (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def be_patient(db: sqlite3.Connection, seconds: float = _PATIENCE) -> None:
+    """For so long a connection waits for others who are writing."""
+    db.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
     db.execute("PRAGMA secure_delete = ON")
     return db
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Whether whoever made it was killed before he could say for which network."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    return application == APPLICATION and not db.execute("SELECT 1 FROM about").fetchone()
 
 
 def _check(db: sqlite3.Connection, *weights: str) -> None:

@@ -2,15 +2,19 @@
 
 import shutil
 import sqlite3
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from pipeline.cli import main
+from pipeline.errors import OutputError
 from pipeline.folder import set_aside
 from pipeline.frames import EventKind, Frame, IdentityEvent, TrackletUpdate, Tracks
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.publish.record import Recorder
+from pipeline.publish.record_file import erase_person
 from pipeline.publish.sink import Sighting
 
 IMAGE = np.zeros((90, 160, 3), np.uint8)
@@ -23,16 +27,16 @@ def look_of(local):
 
 def tick(recorder, index, people, *events, ended=()):
     """One tick of the live loop, in its order. `people`: local id → identity, 0 while nobody knows."""
-    time = 1000.0 + index
-    recorder.updates([TrackletUpdate("hall", n, time, look_of(n), index + 1, 1.0) for n in people])
+    now = 1000.0 + index
+    recorder.updates([TrackletUpdate("hall", n, now, look_of(n), index + 1, 1.0) for n in people])
     recorder.events(
-        [IdentityEvent(EventKind(kind), who, "hall" if n else "", n, time, 0.0, previous)
+        [IdentityEvent(EventKind(kind), who, "hall" if n else "", n, now, 0.0, previous)
          for kind, who, n, previous in events]
     )  # fmt: skip
     boxes = np.array([[n, 20, n + 20, 80] for n in people], np.float32).reshape(-1, 4)
     ones = np.ones(len(people), np.float32)
     tracks = Tracks(np.array(list(people), np.int64), boxes, ones, ones)
-    frame = Frame("hall", index, time, IMAGE)
+    frame = Frame("hall", index, now, IMAGE)
     recorder.sighting(Sighting(frame, tracks, np.array(list(people.values()), np.int64)))
     recorder.ended(list(ended))
 
@@ -105,6 +109,48 @@ def test_whoever_is_forgotten_in_view_is_recorded_as_somebody_new(tmp_path):
     tick(recorder, 0, {2: 0}, ("forgotten", 9, 0, None))
     recorder.close()
     assert held(path) == ({2}, {2}), "a run forgets what runs before it recorded"
+
+
+def test_whoever_reads_or_writes_beside_it_keeps_no_loop_waiting_and_loses_nothing(tmp_path):
+    path = tmp_path / "record.db"
+    recorder = Recorder(path, "a-network")
+    tick(recorder, 0, {1: 5, 2: 6})
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM boxes").fetchall()
+        begun = time.perf_counter()
+        tick(recorder, 10, {2: 6}, ("forgotten", 5, 0, None))
+        assert time.perf_counter() - begun < 1
+        assert held(path) == ({2}, {2})
+        assert in_bytes(path, 1), "in the log, which is being read"
+        with pytest.raises(OutputError, match="is being read"):
+            erase_person(path, {5})
+        other.execute("COMMIT")
+        tick(recorder, 20, {2: 6})
+        assert not in_bytes(path, 1)
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.perf_counter()
+        for index in (30, 40, 50):
+            tick(recorder, index, {3: 7})
+        tick(recorder, 60, {4: 8}, ("forgotten", 6, 0, None))
+        assert time.perf_counter() - begun < 2
+        assert held(path) == ({2}, {2})
+        other.execute("COMMIT")
+    tick(recorder, 70, {4: 8})
+    assert held(path) == ({3, 4}, {3, 4})
+    recorder.close()
+    with closing(sqlite3.connect(path)) as db:
+        times = db.execute("SELECT time FROM boxes ORDER BY time").fetchall()
+    assert times == [(1000.0 + index,) for index in (30, 40, 50, 60, 70)]
+
+
+def test_a_record_whose_maker_was_killed_at_once_goes_on(tmp_path):
+    path = tmp_path / "record.db"
+    Recorder(path, "a-network").close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM about")
+    recorded(path, {1: 5})
+    assert held(path) == ({1}, {1})
 
 
 def test_a_correction_decides_whose_rows_they_are_also_after_the_end(tmp_path):
