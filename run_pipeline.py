@@ -6,7 +6,11 @@ import sys
 # Small matrix products, many of them: threads of their own would only wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from pipeline.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from pipeline.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # before a run began, which ends in order
+        sys.stderr.write("stopped\n")
+        sys.exit(130)

@@ -17,6 +17,7 @@ from pipeline.ground import GroundSettings
 
 _TOLERANCE = 0.012
 """Of the picture's diagonal: how far off a point may be typed."""
+_COLUMNS = ("camera", "x", "y", "floor_x", "floor_y")
 _WORST = 0.4
 """Metres that the median point may be off."""
 
@@ -35,33 +36,52 @@ class PointPairs:
 def read_points(path: Path) -> list[PointPairs]:
     """A CSV file with the columns camera, x, y, floor_x, floor_y; or TOML with `[[pair]] camera, pixel, floor`."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a mark in front
         if path.suffix == ".toml":
             rows = [
                 (str(p["camera"]), *map(float, (*p["pixel"], *p["floor"])))
                 for p in tomllib.loads(text)["pair"]
             ]
         else:
-            columns = ("x", "y", "floor_x", "floor_y")
-            rows = [
-                (row["camera"], *(float(row[c]) for c in columns))
-                for row in csv.DictReader(text.splitlines())
-            ]
+            rows = _rows(text)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not a text in UTF-8") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} is no list of point pairs ({error!r}): CSV with camera,x,y,floor_x,floor_y, or TOML "
+            f"{path} is no list of point pairs ({error}): CSV with camera,x,y,floor_x,floor_y, or TOML "
             "with [[pair]] camera, pixel and floor"
         ) from error
+    if not rows:
+        raise UsageError(f"{path} holds no point pairs")
     return gathered(rows)
+
+
+def _rows(text: str) -> list[tuple[object, ...]]:
+    """Of a table whose columns are separated by commas, or by semicolons as some spreadsheets have it."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    comma = ";" if lines and ";" in lines[0] else ","
+    head, *rows = [
+        [cell.strip() for cell in row] for row in csv.reader(lines, delimiter=comma)
+    ] or [[]]
+    missing = [name for name in _COLUMNS if name not in head]
+    if lines and missing:
+        raise ValueError(f"there is no column '{missing[0]}'")
+    if any(len(row) != len(head) for row in rows):
+        raise ValueError("its rows are not all as long as the first one")
+    places = [head.index(name) for name in _COLUMNS] if lines else []
+    return [(row[places[0]], *(float(row[place]) for place in places[1:])) for row in rows]
 
 
 def gathered(rows: Iterable[tuple[object, ...]]) -> list[PointPairs]:
     """Camera, x, y, floor x, floor y → by camera."""
     by_camera: dict[str, list[list[float]]] = {}
     for camera, *numbers in rows:
-        values = [float(str(n)) for n in numbers]
+        try:
+            values = [float(str(n)) for n in numbers]
+        except ValueError:
+            values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
             raise UsageError(f"a point pair of camera {camera} is not four numbers: {numbers}")
         by_camera.setdefault(str(camera), []).append(values)

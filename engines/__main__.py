@@ -3,8 +3,9 @@
 import argparse
 import importlib
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from rich.table import Table
 
 from engines.adopt import NORMALISATIONS
-from engines.errors import EngineError
+from engines.errors import EngineError, PackageError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
 from engines.package import Kind, Manifest, Quantisation, read_manifest
@@ -149,6 +150,8 @@ def _bench(options: argparse.Namespace, console: Console) -> int:
     manifest = None if is_foreign(options.package) else read_manifest(options.package)
     engine = open_engine(options.package, threads=options.threads)
     batches = [n for n in options.batches if n <= engine.max_batch]
+    if not batches:
+        raise PackageError(f"{options.package} takes {engine.max_batch} pictures at once, at most")
     # What a matrix product reaches in int8 is not known: OpenVINO has none outside of quantised graphs.
     on_cpu = manifest is not None and manifest.device == "cpu" and manifest.precision != "int8"
     with console.status("measuring the machine") as status:
@@ -239,18 +242,32 @@ def _quantised(how: Quantisation) -> str:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    return int(height), int(width or height)
+    return _count(height), _count(width or height)
 
 
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"is from 0 to 1, not {text}")
-    return share
+def _between(low: float, high: float) -> Callable[[str], float]:
+    """The type of an option: a number from `low` to `high`."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"is a number from {low:g} to {high:g}, not {text}")
+        return value
+
+    return number
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+def _count(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"is a whole number from 1 on, not {text}")
+    return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -273,7 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--backend", choices=BACKENDS, default="openvino")
     build.add_argument("--precision", choices=PRECISIONS, default="f32")
-    build.add_argument("--max-batch", type=int, default=64)
+    build.add_argument("--max-batch", type=_count, default=64)
     build.add_argument("--size", type=_size, help="HxW of an Ultralytics detector (640x640)")
     build.add_argument(
         "--end-to-end", action="store_true", help="the detector's NMS-free head, where it has one"
@@ -289,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--licence", help="to note in the manifest")
     build.add_argument(
         "--sure",
-        type=_share,
+        type=_between(0, 1),
         help="of a detector: the score from which a box may be of somebody new",
     )
     build.add_argument(
@@ -316,15 +333,18 @@ def _parser() -> argparse.ArgumentParser:
         "--source", type=Path, required=True, help="what the package was built from"
     )
     verify.add_argument(
-        "--least-cosine", type=float, default=0.99, help="below it the exit code is 1 (0.99)"
+        "--least-cosine",
+        type=_between(-1, 1),
+        default=0.99,
+        help="below it the exit code is 1 (0.99)",
     )
 
     bench = commands.add_parser("bench", help="time an engine against the machine's limit")
     bench.set_defaults(command=_bench)
     bench.add_argument("package", type=Path)
-    bench.add_argument("--batches", type=_numbers, default=[1, 4, 16], help="1,4,16")
-    bench.add_argument("--seconds", type=float, default=2.0, help="a batch (2)")
-    bench.add_argument("--threads", type=int)
+    bench.add_argument("--batches", type=_counts, default=[1, 4, 16], help="1,4,16")
+    bench.add_argument("--seconds", type=_between(0.01, 3600), default=2.0, help="a batch (2)")
+    bench.add_argument("--threads", type=_count)
 
     inspect = commands.add_parser("inspect", help="what a package is")
     inspect.set_defaults(command=_inspect)

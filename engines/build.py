@@ -24,6 +24,8 @@ from engines.package import (
 from engines.parity import RawGraph, compare
 
 GRL_SUFFIX = ".safetensors"
+LIKENESS = ".likeness.json"
+"""How the file ends that says what a likeness is worth: it lies beside weights and packages alike."""
 ULTRALYTICS_SUFFIXES = (".pt", ".yaml")
 OURS = "AGPL-3.0-or-later"
 STRIDE = 32
@@ -99,6 +101,7 @@ def build(
             importlib.import_module("engines.graphs").halve(graph.path)
         manifest = _manifest(request, graph)
         if not force and _is_there(request.output, manifest):
+            _carry_likeness(request)
             return read_manifest(request.output), False
         return package(request, graph, report), True
 
@@ -132,7 +135,21 @@ def package(
             parity=parity,
         )
         engine.close()
-        return seal(folder, manifest, request.output)
+        sealed = seal(folder, manifest, request.output)
+    _carry_likeness(request)
+    return sealed
+
+
+def _carry_likeness(request: Request) -> None:
+    """What a likeness of these weights says, if that is written down beside them, to beside the package."""
+    told = request.source.with_suffix(LIKENESS)
+    target = request.output.with_name(request.output.name + LIKENESS)
+    if (
+        request.kind in (None, Kind.GRL_STREAM)
+        and told.is_file()
+        and told.resolve() != target.resolve()
+    ):
+        shutil.copyfile(told, target)
 
 
 def _manifest(request: Request, graph: Graph) -> Manifest:
@@ -295,8 +312,22 @@ def _adopted(source: Path, normalisation: str | None) -> Adopted:
 
 
 def _check(request: Request) -> None:
-    """That the package will be what its manifest says."""
+    """That the package will be what its manifest says, and that every option says something of it."""
     backend, precision = request.backend, request.precision
+    is_detector = request.source.suffix in ULTRALYTICS_SUFFIXES
+    for option, given, fits in (
+        ("--size", request.size, is_detector),
+        ("--end-to-end", request.end_to_end, is_detector),
+        ("--sure", request.sure is not None, not _is_grl(request.source)),
+        ("--normalisation", request.normalisation, is_foreign(request.source)),
+        ("--kind", request.kind, _is_grl(request.source)),
+    ):
+        if (
+            given
+            and not fits
+            and not (option == "--kind" and is_detector and request.kind is Kind.DETECTOR)
+        ):
+            raise PackageError(f"{option} is not for {request.source}")
     if precision == "int8":
         raise PackageError(
             "int8 needs ranges measured on pictures: `python -m calibration int8` builds such packages"

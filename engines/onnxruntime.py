@@ -26,7 +26,7 @@ def version() -> str:
     return str(ort.__version__)
 
 
-def differences(manifest: Manifest) -> list[str]:
+def differences(manifest: Manifest, device: str) -> list[str]:
     """What about this machine is not as the package needs it, in words."""
     if older_than(version(), manifest.backend_version):
         return [

@@ -21,8 +21,8 @@ class Backend(Protocol):
         """Of the library behind it."""
         ...
 
-    def differences(self, manifest: Manifest) -> list[str]:
-        """What about this machine is not as the package needs it, in words."""
+    def differences(self, manifest: Manifest, device: str) -> list[str]:
+        """What about this machine, and that device of it, is not as the package needs it, in words."""
         ...
 
     def open_plan(self, plan: Path, manifest: Manifest, device: str, threads: int | None) -> Engine:
@@ -56,7 +56,8 @@ def open_engine(
         )
     manifest = _in_precision(read_manifest(path), precision, path)
     backend = load_backend(manifest.backend)
-    found = backend.differences(manifest)
+    device = device or ("cpu" if manifest.device == "cpu" else "cuda")
+    found = backend.differences(manifest, device)
     if found:
         raise PackageMismatch(
             f"{path} does not fit this machine: {'; '.join(found)}. Build it here with `{manifest.command}`"
@@ -65,7 +66,6 @@ def open_engine(
         check_files(path, manifest)
     if max_batch is not None and manifest.backend == "openvino":
         manifest = replace(manifest, max_batch=min(max_batch, manifest.max_batch))
-    device = device or ("cpu" if manifest.device == "cpu" else "cuda")
     return backend.open_plan(path / manifest.plan, manifest, device, threads)
 
 

@@ -44,7 +44,7 @@ def fastest() -> str:
     return "bf16" if offers("bf16") else "f32"
 
 
-def differences(manifest: Manifest) -> list[str]:
+def differences(manifest: Manifest, device: str) -> list[str]:
     """What about this machine is not as the package needs it, in words."""
     found = []
     if older_than(version(), manifest.backend_version):

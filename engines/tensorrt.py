@@ -35,21 +35,26 @@ def version() -> str:
     return str(trt.__version__)
 
 
-def differences(manifest: Manifest) -> list[str]:
+def differences(manifest: Manifest, device: str) -> list[str]:
     """What about this machine is not as the plan needs it, in words. Plans open nowhere else."""
     found = []
     if manifest.backend_version != version():
         found.append(f"it was built with TensorRT {manifest.backend_version}, here is {version()}")
-    with Device() as device:
-        here = "sm_{}{}".format(*device.capability)
+    with Device(_number(device)) as gpu:
+        here = "sm_{}{}".format(*gpu.capability)
         if manifest.device != here:
-            found.append(f"it was built for {manifest.device}, and {device.name} is {here}")
+            found.append(f"it was built for {manifest.device}, and {gpu.name} is {here}")
     return found
 
 
 def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) -> "TensorRTEngine":
     """The engine in a package's plan, on cuda or cuda:N."""
-    return TensorRTEngine(plan.read_bytes(), int(device.partition(":")[2] or 0))
+    return TensorRTEngine(plan.read_bytes(), _number(device))
+
+
+def _number(device: str) -> int:
+    """Of a GPU: cuda is the first one."""
+    return int(device.partition(":")[2] or 0)
 
 
 class TensorRTEngine:

@@ -25,7 +25,7 @@ def version() -> str:
     return torch.__version__.split("+", maxsplit=1)[0]
 
 
-def differences(manifest: Manifest) -> list[str]:
+def differences(manifest: Manifest, device: str) -> list[str]:
     """What about this machine is not as the package needs it, in words."""
     if older_than(version(), manifest.backend_version):
         return [

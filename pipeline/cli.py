@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
 
-BAD_INPUT = 2
+BAD_INPUT, PIPE_BROKE = 2, 141
 EXAMPLES = """examples:
   python run_pipeline.py rtsp://10.0.0.7/stream rtsp://10.0.0.8/stream
   python run_pipeline.py --site site.toml --output runs/today
@@ -45,14 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     console = Console(stderr=True)
     try:
-        if words and words[0] in commands:
-            return commands[words[0]](words[1:], console)
-        return _run(words, console)
+        command = commands.get(words[0]) if words else None
+        code = command(words[1:], console) if command else _run(words, console)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever was to read the answer has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_BROKE
     except (PipelineError, EngineError) as error:
         console.print(
             f"[red]error:[/] {escape(redact(str(error)))}", highlight=False, soft_wrap=True
         )
         return BAD_INPUT
+    return code
 
 
 def _run(words: Sequence[str], console: Console) -> int:
@@ -73,7 +79,8 @@ def _run(words: Sequence[str], console: Console) -> int:
         record=options.record,
     )
     summary = watched_run(settings, chosen, console)
-    told = f"{summary['identities']} people; events, tracks, video and report in {output}"
+    files = "events, tracks and report" if options.no_video else "events, tracks, video and report"
+    told = f"{summary['identities']} people; {files} in {output}"
     console.print(told, markup=False, soft_wrap=True)
     earlier = summary["earlier"]
     assert isinstance(earlier, list)
@@ -143,7 +150,10 @@ def _run_parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"must be above 0 seconds, not {text}")
     return seconds

@@ -174,9 +174,11 @@ class _Sequence:
         return kept
 
     def _frames(self) -> Iterator[tuple[slice, slice]]:
-        last = max((m.frames[-1] for m in (self._truth, self.found) if len(m.frames)), default=0)
-        edges = np.arange(1, last + 2)
-        starts = [np.searchsorted(m.frames, edges).tolist() for m in (self._truth, self.found)]
+        """Those in which there is anybody: in the others nothing can be right or wrong."""
+        numbers = np.append(
+            np.union1d(self._truth.frames, self.found.frames), np.iinfo(np.int64).max
+        )
+        starts = [np.searchsorted(m.frames, numbers).tolist() for m in (self._truth, self.found)]
         for (t0, t1), (f0, f1) in zip(*map(pairwise, starts), strict=True):
             yield slice(t0, t1), slice(f0, f1)
 

@@ -3,10 +3,11 @@
 import gc
 import importlib.metadata
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,6 +29,7 @@ from pipeline.errors import SettingsError
 from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, write_whole, writing
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
+    Address,
     CameraHealth,
     IngestOptions,
     Sources,
@@ -44,6 +46,8 @@ from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
 from pipeline.track import TrackerSettings, warm_up
 from pipeline.tracklets import TrackletCounts, Tracklets
 from pipeline.zones import Detect, ignoring
+
+_log = logging.getLogger(__name__)
 
 OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
 """Opens a package, or a foreign graph, for no more than so many pictures at once, where that is known."""
@@ -103,12 +107,7 @@ def run(
     """
     # Its threads turn in circles while they wait for the next small picture: twice the processor's time.
     cv2.setNumThreads(1)
-    if not settings.camera:
-        raise SettingsError("there is no camera: name at least one address, or a site with --site")
-    addresses = [parse_address(camera.address) for camera in settings.camera]
-    names = _names(settings, name_cameras(addresses))
-    inputs = [Path(address.location) for address in addresses if not address.live]
-    check_inputs(options.output, inputs, names if options.video else ())
+    addresses, names, inputs = _cameras(settings, options)
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
     whole = options.every_frame and not any(address.live for address in addresses)
     ahead = (AHEAD if whole else 1) if may_look_ahead(settings.detector) else 0
@@ -288,17 +287,20 @@ def _head(path: Path) -> tuple[Head, tuple[int, int]]:
     return head, size
 
 
-def _names(settings: Settings, defaults: Sequence[str]) -> list[str]:
-    names = [
-        camera.name or default for camera, default in zip(settings.camera, defaults, strict=True)
-    ]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingsError(f"two cameras are called '{twice[0]}'")
-    for name in names:
-        if name != Path(name).name or not name.isprintable():
-            raise SettingsError(f"a camera cannot be called '{name}': files are named after it")
-    return names
+def _cameras(
+    settings: Settings, options: RunOptions
+) -> tuple[list[Address], list[str], list[Path]]:
+    """Where they are, what they are called, and which of them are files."""
+    if not settings.camera:
+        raise SettingsError("there is no camera: name at least one address, or a site with --site")
+    addresses = [parse_address(camera.address) for camera in settings.camera]
+    names = settings.names(name_cameras(addresses))
+    strangers = ", ".join(f"'{name}'" for name in sorted(settings.mentioned() - {*names}))
+    if strangers:
+        _log.warning("the site speaks of cameras that are not there: %s", strangers)
+    inputs = [Path(address.location) for address in addresses if not address.live]
+    check_inputs(options.output, inputs, names if options.video else ())
+    return addresses, names, inputs
 
 
 def network_of(settings: EmbedderSettings) -> tuple[str, str]:

@@ -56,8 +56,9 @@ class DetectorSettings:
     """Boxes of this score may be of somebody new: unless told, what the package says, or 0.5."""
 
     def __post_init__(self) -> None:
-        if self.sure is not None and not 0 <= self.sure <= 1:
-            raise SettingsError(f"detector.sure is a score from 0 to 1, not {self.sure}")
+        for name, value in (("score", self.score), ("sure", self.sure)):
+            if value is not None and not 0 <= value <= 1:
+                raise SettingsError(f"detector.{name} is a score from 0 to 1, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +182,7 @@ class Settings:
     def _informed(self) -> MatchSettings:
         """What is known of looks; where the site says nothing, what its makers measured of the embedder."""
         match, guess = self.match, MatchSettings()
-        shape = (match.even, match.slope, match.curve, match.young)
-        said = shape != (guess.even, guess.slope, guess.curve, guess.young)
+        said = (match.even, match.slope, match.curve) != (guess.even, guess.slope, guess.curve)
         told = Path(f"{self.embedder.package}.likeness.json")
         if said or not told.is_file():
             return match
@@ -192,10 +192,31 @@ class Settings:
             if known is None and "known" in likeness:
                 known = float(likeness["known"])
             even, slope = float(likeness["even"]), float(likeness["slope"])
-            young = float(likeness.get("young", match.young))
+            young = match.young
+            if young == guess.young:
+                young = float(likeness.get("young", young))
             return replace(match, even=even, slope=slope, young=young, known=known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{told} does not say what a likeness is worth: {error}") from error
+
+    def names(self, defaults: Sequence[str]) -> list[str]:
+        """Of the cameras, in their order: those that have none get the default. Files are named after them."""
+        pairs = zip(self.camera, defaults, strict=True)
+        names = [camera.name or default for camera, default in pairs]
+        twice = _twice(names)
+        if twice:
+            raise SettingsError(f"two cameras are called '{twice[0]}'")
+        for name in names:
+            if name != Path(name).name or not name.isprintable():
+                raise SettingsError(f"a camera cannot be called '{name}': files are named after it")
+        return names
+
+    def mentioned(self) -> set[str]:
+        """Cameras that anything is said about."""
+        pairs = [*self.match.overlapping, *self.match.apart]
+        pairs += [overlap.cameras for overlap in self.overlap]
+        pairs += [(travel.origin, travel.target) for travel in self.travel]
+        return {*itertools.chain(*pairs), *(ground.camera for ground in self.ground)}
 
     def floors(self) -> dict[str, FloorMap]:
         """Of the cameras that know their floor."""
@@ -289,9 +310,36 @@ def load_settings(path: Path) -> Settings:
     )
     try:
         settings.floors()
+        _check_pairs(settings)
     except SettingsError as error:
         raise SettingsError(f"{path}, {error}") from error
     return settings
+
+
+def _check_pairs(settings: Settings) -> None:
+    """That nothing is said twice, or of a camera and itself."""
+    match, ways = settings.match, [(way.origin, way.target) for way in settings.travel]
+    shared = [overlap.cameras for overlap in settings.overlap]
+    for where, pairs in (
+        ("[match] overlapping", match.overlapping),
+        ("[match] apart", match.apart),
+        ("[[travel]]", ways),
+        ("[[overlap]]", shared),
+    ):
+        alone = [a for a, b in pairs if a == b]
+        if alone:
+            raise SettingsError(f"{where} pairs camera '{alone[0]}' with itself")
+    for where, said in (
+        ("[[travel]]", [f"from '{a}' to '{b}'" for a, b in ways]),
+        ("[[ground]]", [f"of camera '{ground.camera}'" for ground in settings.ground]),
+    ):
+        twice = _twice(said)
+        if twice:
+            raise SettingsError(f"there are two {where} {twice[0]}")
+
+
+def _twice(said: Sequence[str]) -> list[str]:
+    return sorted({word for word in said if said.count(word) > 1})
 
 
 def _sections(

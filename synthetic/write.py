@@ -55,7 +55,9 @@ def write_site(request: SiteRequest, folder: Path, processes: int = 1) -> dict[s
     if not 0 < request.duration <= 86400 or (
         request.fps is not None and not 0 < request.fps <= 240
     ):
-        raise RequestError("A duration is up to 86400 seconds and a frame rate up to 240.")
+        raise RequestError(
+            "A duration is above 0 and up to 86400 seconds, a frame rate above 0 and up to 240."
+        )
     site = request.load()
     frames = max(1, round(request.duration * site.fps))
     routes_of(site, site.doors + site.spots)  # a site that cannot be walked is told before any work

@@ -1,6 +1,8 @@
 """The trainer's command line. Nothing heavy is imported here, so that help is instant."""
 
 import argparse
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 NETWORKS = ("grl-edge", "grl-r50")
@@ -188,6 +190,23 @@ def _detector(detector: argparse.ArgumentParser) -> None:
     detector.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
+def _between(low: float, high: float) -> Callable[[str], float]:
+    """The type of an option: a number strictly between."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(
+                f"must be a number between {low} and {high}, not {text}"
+            )
+        return value
+
+    return number
+
+
 def _likeness(likeness: argparse.ArgumentParser) -> None:
     likeness.add_argument("vectors", type=Path, metavar="VECTORS.npz")
     likeness.add_argument(
@@ -198,15 +217,19 @@ def _likeness(likeness: argparse.ArgumentParser) -> None:
         help="PACKAGE.likeness.json beside the package that made the vectors",
     )
     likeness.add_argument(
-        "--even", type=float, help="cosine that says nothing, instead of the fit's"
+        "--even", type=_between(-1, 1), help="cosine that says nothing, instead of the fit's"
     )
-    likeness.add_argument("--slope", type=float, help="nats a unit of cosine, instead of the fit's")
     likeness.add_argument(
-        "--known", type=float, help="chance that a tracklet is of somebody known (not written)"
+        "--slope", type=_between(0, 1000), help="nats a unit of cosine, instead of the fit's"
+    )
+    likeness.add_argument(
+        "--known",
+        type=_between(0, 1),
+        help="chance that a tracklet is of somebody known (not written)",
     )
     likeness.add_argument(
         "--young",
-        type=float,
+        type=_between(0, 1),
         help="how much less alike one frame alone is to its own person (not written)",
     )
 

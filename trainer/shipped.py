@@ -53,7 +53,7 @@ def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
     try:
         with path.open("rb") as file:
             tables = tomllib.load(file)
-        return tuple(
+        plan = tuple(
             Shipped(
                 name=name,
                 **table
@@ -64,6 +64,9 @@ def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
         )
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a plan of weights to ship: {error}") from error
+    if not plan:
+        raise UsageError(f"{path} is a plan that ships no weights")
+    return plan
 
 
 def make(

@@ -165,7 +165,8 @@ def forget_whereabouts(source: Path, target: Path) -> None:
 def _network(library: ModuleType, start: str) -> Network:
     try:
         network: Network = library.YOLO(start)
-    except TypeError as error:  # the library's word for what it cannot load
+        assert not isinstance(network.model, str)  # how the library keeps what is no .pt
+    except (AssertionError, TypeError) as error:  # the library's word for what it cannot load
         raise UsageError(
             f"{start} holds no weights: it is empty, cut short or something else"
         ) from error

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from calibration.collecting import Collection, by_class
+from calibration.collecting import CROPS_EACH, Collection, by_class
 from calibration.errors import StorageError, TooLittleError, UsageError
 from calibration.sets import NAME, CalibrationSet, check_set, purge, write_set
 from pipeline.errors import FeedError
@@ -34,6 +34,7 @@ The same command goes on where it was stopped.
 """
 _SAVED = 10.0
 """Seconds between two writings of the set's description."""
+_MOST_DAYS = 366
 _PATIENCE = 20.0
 """Seconds to wait for the first picture of any camera before there is something wrong with all of them."""
 
@@ -78,8 +79,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     settings = _settings(options)
     addresses = [parse_address(camera.address) for camera in settings.camera]
-    defaults = name_cameras(addresses)
-    names = [camera.name or name for camera, name in zip(settings.camera, defaults, strict=True)]
+    names = settings.names(name_cameras(addresses))
     content = _begin(options, names, settings.detector)
     console.print(
         f"{options.output} will hold [bold]pictures of people[/], unblurred, until {content.expires}; "
@@ -156,8 +156,12 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise UsageError("where to? Name the set's folder with -o")
     if options.frames < 0 or options.crops < 0 or options.frames + options.crops == 0:
         raise UsageError("--frames and --crops are numbers from 0 on, and one of them is above 0")
+    if 0 < options.crops < CROPS_EACH:
+        raise UsageError(f"--crops is 0, or {CROPS_EACH} at least: so many are of one person")
     if not (options.days > 0 and options.rate > 0 and (options.duration or 1) > 0):
         raise UsageError("--days, --rate and --duration are numbers above 0")
+    if options.days > _MOST_DAYS:
+        raise UsageError(f"--days is {_MOST_DAYS} at most: these are pictures of people")
     site = load_settings(options.site) if options.site else Settings()
     cameras = tuple(CameraSettings(address) for address in options.cameras) or site.camera
     if not cameras:

@@ -81,9 +81,9 @@ def run(options: argparse.Namespace) -> int:
         _from_people(options, found, fixed, console)
     grounds = {ground.camera: ground for ground in before} | found.grounds
     shared = overlaps(list(grounds.values()))
-    write_ground(options.site, list(grounds.values()), shared, found)
     page = options.page or options.site.with_name("ground.html")
     write_ground_page(page, list(grounds.values()), shared, found.marks, found.evidence)
+    write_ground(options.site, list(grounds.values()), shared, found)
     _tell(options, console, found, grounds, shared, page)
     return 0
 

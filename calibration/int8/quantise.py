@@ -156,17 +156,21 @@ class _Work:
             raise UsageError(f"{self._order.source} gives no {judge.measure} on {judge.judged_on}")
         costs = self._costs(manifest, held_back) if self._order.sensitivity else ()
         kept: tuple[str, ...] = ()
+        engine: Engine | None = None
         for turn in range(self._order.rounds + 1):
             if turn:
                 costs = costs or self._costs(manifest, held_back)
                 kept = tuple(cost.layer for cost in costs[: 2**turn])
                 manifest = self._compile([x for x in self._layers if x not in kept])
+            if engine is not None:
+                engine.close()
             self._report(f"judging int8, {len(kept)} layers kept in floating point", None)
             engine = open_engine(self._request.output, check=False)
             after = judge(engine)
             self._report(f"{judge.measure} {before:.4f} → {after:.4f}", None)
             if before - after <= judge.allowed or 2**turn >= len(self._layers):
                 break
+        assert engine is not None
         good = before - after <= judge.allowed
         if not good and not self._order.force:
             costs = costs or self._costs(manifest, held_back)

@@ -80,10 +80,14 @@ def answers(
         slots = np.arange(part.shape[1])
         has_state = any(name.startswith(STATE) for name in engine.inputs)
         rows = engine.state_rows(len(slots)) if has_state else None
-        for pictures in part:
-            inputs = {samples.input: pictures}
-            yield engine.run(inputs) if rows is None else rows.step(slots, inputs)
-            advance(len(slots))
+        try:
+            for pictures in part:
+                inputs = {samples.input: pictures}
+                yield engine.run(inputs) if rows is None else rows.step(slots, inputs)
+                advance(len(slots))
+        finally:
+            if rows is not None:
+                rows.close()
 
 
 def steps_of(engine: Engine, samples: Samples, output: str, *, batch: int = 8) -> Array:

@@ -99,7 +99,7 @@ class GalleryStore:
         self._stop = threading.Event()
         self._guard: IO[str] | None = None
         self._writer: threading.Thread | None = None
-        if not owner and not path.is_file():
+        if not owner and not (path.is_file() and path.stat().st_size):
             raise StoreError(f"there are no identities at {path}")
         if owner:
             self._claim()

@@ -237,7 +237,7 @@ class _Camera:
         for local in gone:
             del self._tracklets[local]
         self._stale = next(iter(self._frames), math.inf)
-        self._cut()
+        self._file.cut(self._kept())
         self._file.close()
         erase_rows(self._file.path, identities)
         self._file = Lines(self._file.path, anew=False)
@@ -267,27 +267,29 @@ class _Camera:
 
     def _write(self) -> None:
         """Bring the file up to date, from the first frame on that is not."""
-        self._cut()
-        place = self._file.size
+        kept = place = self._kept()
         frames = self._since(self._stale)
         shown = [self._shown(frame) for frame in frames]
         hidden = self._hidden(frames, shown)
+        texts = []
         for frame, rows in zip(frames, shown, strict=True):
             if frame.number >= self._stale:
                 frame.offset = place
                 every = hidden.get(frame.number, {}) | rows
                 text = "".join([f"{frame.number},{name},{row}" for name, row in every.items()])
-                self._file.write(text)
+                texts.append(text)
                 place += len(text)
+        # Together: whoever kills the run between them takes all of these frames with him.
+        self._file.cut(kept)
+        self._file.write("".join(texts))
         self._file.flush()
         self._stale, self._unwritten = math.inf, 0
 
-    def _cut(self) -> None:
-        """Take from the file's end what is to be written anew."""
+    def _kept(self) -> int:
+        """Bytes of the file that are not to be written anew."""
         offsets = (f.offset for f in self._frames.values() if f.number >= self._stale)
         first = next(offsets, -1)
-        if first >= 0:
-            self._file.cut(first)
+        return first if first >= 0 else self._file.size
 
     def _shown(self, frame: _Frame) -> dict[int, str]:
         """Rows of a frame by identity: nobody is in a picture twice."""

@@ -21,6 +21,8 @@ from pipeline.pixels import Plane
 from pipeline.publish.sink import Passed, Sighting
 
 _TICKS = 1000
+_LONGEST = 12 * 3600 * _TICKS
+"""For which one frame is shown: the format has no room for a day and a half."""
 _FRAGMENT = 100
 """Frames, at most, that a killed run takes from the end of its videos."""
 _BACKLOG = 16
@@ -31,7 +33,10 @@ _WHITE = (255, 255, 255)
 
 
 class AnnotatedVideos:
-    """`<camera>.mp4`, each frame shown at the time at which it was taken."""
+    """`<camera>.mp4`, each frame shown at the time at which it was taken.
+
+    A clock that was set, or half a day without a picture, passes in a second.
+    """
 
     def __init__(self, folder: Path, quality: int = 28) -> None:
         """`quality` is x264's constant rate factor."""
@@ -152,7 +157,11 @@ class _Video:
         if planes.shape != (self._size[1] * 3 // 2, self._size[0]):
             planes = self._resized(planes)  # the camera changed its resolution
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        self._last = max(self._last + 1, round((time - self._start) * _TICKS))
+        shown = round((time - self._start) * _TICKS)
+        if self._last >= 0 and not -_TICKS < shown - self._last <= _LONGEST:
+            self._start = time - self._last / _TICKS - 1
+            shown = self._last + _TICKS
+        self._last = max(self._last + 1, shown)
         frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
         self._file.flush()

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from calibration.errors import RefusedError, TooLittleError, UsageError
 from calibration.floor_plan import area, overlaps, shared
 from calibration.homography import apply, fit
 from calibration.known_site import read_known
-from calibration.point_pairs import PointPairs, floor_of
+from calibration.point_pairs import PointPairs, floor_of, read_points
 from pipeline.footing import WALK, Footing, complete, take
 from pipeline.frames import STEP, Frame, Tracks
 from pipeline.ground import METRES, FloorMap, GroundSettings
@@ -83,6 +84,29 @@ def test_feet_are_placed_where_the_camera_looks(camera, tmp_path):
         moved = pixels + step * np.eye(2)[axis]
         stepped = (floor(moved) - floor(pixels)) / step
         np.testing.assert_allclose(slope[:, :, axis], stepped, rtol=0.08, atol=2e-4)
+
+
+@pytest.mark.parametrize("bend", [(-0.32, 0.1), (-0.35, 0.12), (-0.05, 0.0), (0.2, 0.05)])
+def test_a_lens_is_undone_to_the_border_however_wide(bend):
+    """Against OpenCV's own bend, from where a straight lens would show a point."""
+    lens, size = (640.0, 640.0, 480.0, 270.0, *bend), (960, 540)
+    floor = FloorMap(GroundSettings("wide", size, (1.0, 0, 0, 0, 1, 0, 0, 0, 1), 0.1, lens))
+    plane = np.stack(
+        np.meshgrid(np.linspace(-1.1, 1.1, 41), np.linspace(-0.7, 0.7, 21)), -1
+    ).reshape(-1, 2)
+    solid = np.column_stack([plane, np.ones(len(plane))])
+    matrix = np.array([[640.0, 0, 480], [0, 640, 270], [0, 0, 1]])
+    shown = cv2.projectPoints(solid, np.zeros(3), np.zeros(3), matrix, np.array([*bend, 0, 0]))[0][
+        :, 0
+    ]
+    radius = np.hypot(*plane.T)
+    rising = 1 + 3 * bend[0] * radius**2 + 5 * bend[1] * radius**4 > 0.05
+    inside = rising & (np.abs(shown - (480, 270)) < (480, 270)).all(axis=1)
+    assert inside.sum() > 200
+    np.testing.assert_allclose(
+        floor.straight(shown[inside]), plane[inside] * 640 + (480, 270), atol=1e-2
+    )
+    assert np.isnan(floor.straight(np.array([[9e4, 9e4]]))).all() or bend[1] > 0
 
 
 @pytest.mark.parametrize(
@@ -219,6 +243,47 @@ def test_from_points_and_people_to_a_site_that_the_pipeline_reads(tmp_path, caps
     page = (tmp_path / "ground.html").read_text()
     assert page.count("<svg") == 2
     assert "8 of 8 points agree" in page
+
+
+def test_a_floor_measured_on_larger_pictures_leads_to_its_neighbour_too(tmp_path):
+    run, site = recorded(tmp_path, WEST, EAST), tmp_path / "site.toml"
+    truth = seen_floor(np.random.default_rng(2), 8)
+    pairs = [
+        ["west", *map(str, (*(5 * p), *q))]
+        for p, q in zip(pixels_of(WEST, truth), truth, strict=True)
+    ]
+    words = [word for pair in pairs for word in ("--pair", *pair)]
+    assert main(["ground", str(run), "--site", str(site), *words, "--size", "3840x2160"]) == 0
+    floor = FloorMap(next(g for g in load_settings(site).ground if g.camera == "east"))
+    places = seen_floor(np.random.default_rng(4), 50)
+    off = np.hypot(*(floor(pixels_of(EAST, places), SIZE) - places).T)
+    assert np.median(off) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("\ufeffcamera;x;y;floor_x;floor_y\nhall;1;2;3;4\n", None),
+        ("camera, x, y, floor_x, floor_y\n hall, 1, 2, 3, 4\n\n", None),
+        ("camera,x,y,floor_x\nhall,1,2,3\n", "no column 'floor_y'"),
+        ("camera,x,y,floor_x,floor_y\nhall,1,2,3\n", "not all as long"),
+        ("camera,x,y,floor_x,floor_y\n", "holds no point pairs"),
+        ("", "holds no point pairs"),
+    ],
+)
+def test_tables_of_points_as_spreadsheets_write_them(tmp_path, content, told):
+    path = tmp_path / "points.csv"
+    path.write_text(content, encoding="utf-8")
+    if told is None:
+        (points,) = read_points(path)
+        assert (points.camera, points.pixels.tolist(), points.floor.tolist()) == (
+            "hall",
+            [[1, 2]],
+            [[3, 4]],
+        )
+    else:
+        with pytest.raises(UsageError, match=told):
+            read_points(path)
 
 
 def test_without_a_known_floor_the_frame_is_a_picture(tmp_path):

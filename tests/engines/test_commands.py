@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -99,6 +100,9 @@ def test_export_writes_a_graph_that_opens(edge_weights, tmp_path, capsys):
     assert names[1:] == [f"state.{n}" for n in ("count", "context", "memory", "high", "mean")]
 
 
+EDGE, PEOPLE = "models/grl-edge.safetensors", "models/person-detector.pt"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -110,6 +114,12 @@ def test_export_writes_a_graph_that_opens(edge_weights, tmp_path, capsys):
             "pip install 'throughline[tensorrt]'",
         ),
         (["fetch", "yolo99"], "no weights are called 'yolo99'"),
+        (["build", EDGE, "-o", "x", "--size", "64x64"], "--size is not for models/grl-edge.safet"),
+        (["build", EDGE, "-o", "x", "--sure", "0.5"], "--sure is not for"),
+        (["build", PEOPLE, "-o", "x", "--kind", "grl-stream"], "--kind is not for"),
+        (["build", EDGE, "-o", "x", "--max-batch", "-1"], "is a whole number from 1 on, not -1"),
+        (["bench", "models/grl-edge", "--batches", "0"], "is a whole number from 1 on, not 0"),
+        (["bench", "models/grl-edge", "--batches", "9999"], "takes 64 pictures at once, at most"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(words, says):
@@ -166,6 +176,34 @@ def test_fetch_checks_what_it_was_sent(server, tmp_path):
     with pytest.raises(FetchError, match="not what its makers published"):
         fetch("net", tmp_path / "v", catalogue=bad)
     assert list((tmp_path / "v").iterdir()) == []
+
+
+class Short(Quiet):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"ff\r\nand then nothing")
+
+
+def test_an_answer_that_breaks_off_is_a_network_that_failed(tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Short) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_address[1]}/net.pt"
+        with pytest.raises(FetchError, match=f"cannot reach {url}"):
+            fetch("net", tmp_path / "w", catalogue={"net": Weights(url, "0" * 64, "MIT")})
+        running.shutdown()
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_what_a_likeness_says_goes_with_the_weights(edge_weights, tmp_path):
+    weights = Path(shutil.copy(edge_weights, tmp_path / "net.safetensors"))
+    (tmp_path / "net.likeness.json").write_text('{"even": 0.4, "slope": 9.0}')
+    for _ in range(2):  # built, and there already
+        assert main(["build", str(weights), "-o", str(tmp_path / "to" / "package")]) == 0
+        told = tmp_path / "to" / "package.likeness.json"
+        assert told.read_text() == '{"even": 0.4, "slope": 9.0}'
+        told.unlink()
 
 
 def test_fetch_without_a_network_says_what_to_do(tmp_path):

@@ -127,6 +127,17 @@ def test_a_camera_that_found_nobody_is_all_missed(tmp_path):
     assert result.overall.idf1 == pytest.approx(20 / 30)
 
 
+@pytest.mark.filterwarnings("error")
+def test_frames_without_anybody_cost_neither_time_nor_score(tmp_path):
+    write(tmp_path / "gt", "a.txt", boxes((1, 1, 10, 0)))
+    write(tmp_path / "tracks", "a.txt", [*boxes((1, 1, 10, 0)), *boxes((2, 10**12, 10**12, 0))])
+    (tmp_path / "tracks" / "b.txt").write_text("# nobody came\n")
+    write(tmp_path / "gt", "b.txt", boxes((1, 1, 10, 0)))
+    result = evaluate_run(tmp_path, tmp_path)
+    assert (result.cameras["a"].false_positives, result.cameras["a"].misses) == (1, 0)
+    assert result.cameras["b"].misses == 10
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -136,6 +147,9 @@ def test_a_camera_that_found_nobody_is_all_missed(tmp_path):
         ("1,2,nan,4,5,6\n", "no number"),
         ("1,2,3,4,5,6\n1,2,9,9,5,6\n", "twice in one frame"),
         ("1,2,3,4,5,6\n1,2,3\n", "cannot be read"),
+        ("1.5,2,3,4,5,6\n", "no whole number"),
+        ("1,99999999999999999999,3,4,5,6\n", "no whole number"),
+        ("1,2,3,4,-5,6\n", "without width or height"),
     ],
 )
 def test_a_bad_file_is_refused_in_a_sentence_that_names_it(tmp_path, content, says):

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.folder import set_aside
+from pipeline.folder import latest_run, set_aside
+from pipeline.frames import TrackletUpdate
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.mot_text import read_mot
 from pipeline.publish.erase import erase
@@ -167,6 +168,48 @@ def test_a_correction_to_somebody_forgotten_goes_and_one_away_from_them_stays_wi
     assert erase(tmp_path, {7}).events == 5
     left = line("corrected", 5, 2, None) + line("left", 5, 2)
     assert (tmp_path / "events.jsonl").read_text() == left
+
+
+def test_the_latest_run_is_the_one_that_is_written_to(tmp_path, monkeypatch):
+    """A live run writes into the log beside its file: one that has ended since must not be taken for it."""
+    monkeypatch.chdir(tmp_path)
+
+    def told(folder, local):
+        look = np.eye(8, dtype=np.float32)[local]
+        stores[folder].update([TrackletUpdate("hall", local, 1e9, look, 8, 1.0)], [], 1e9)
+        stores[folder].close() if folder == "ended" else time.sleep(1.2)
+
+    stores = {}
+    for folder in ("live", "ended"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+        store = GalleryStore(tmp_path / "runs" / folder / "identities.db", "n", 8)
+        stores[folder] = Identifier(IdentifySettings(), store)
+    told("live", 1)
+    told("ended", 1)
+    told("live", 2)
+    assert latest_run() == Path("runs/live")
+    stores["live"].close()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "99999999999999999999", "x"])
+def test_nobody_cannot_be_forgotten(run, number, capfd):
+    before = (run / "record.db").read_bytes() if (run / "record.db").exists() else b""
+    with pytest.raises(SystemExit) as ended:
+        main(["forget", str(run), number])
+    assert ended.value.code == 2
+    assert "Traceback" not in capfd.readouterr().err
+    after = (run / "record.db").read_bytes() if (run / "record.db").exists() else b""
+    assert before == after
+
+
+def test_an_answer_that_nobody_reads_is_no_trouble(run):
+    command = [sys.executable, "run_pipeline.py", "list", str(run), "--json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as asked:
+        asked.stdout.close()
+        assert asked.stderr.read() == b""
+        assert asked.wait(PATIENCE) == 141
 
 
 def test_what_a_live_run_could_not_take_out_is_said(run):

@@ -59,6 +59,18 @@ def test_videos_show_every_sighting_at_its_time_in_the_colour_of_the_identity(tm
         np.testing.assert_allclose(image[130, 25], 60, atol=12)  # inside, the picture itself
 
 
+@pytest.mark.parametrize("leap", [40 * 3600.0, -3600.0])
+def test_a_leap_of_the_clock_passes_in_a_second(tmp_path, leap):
+    steps = np.arange(10) * 0.2
+    videos = AnnotatedVideos(tmp_path)
+    for index, time in enumerate([*steps, *(leap + steps)]):
+        videos.sighting(sighting(index, {}, time=1e9 + time))
+    videos.close()
+    shown = np.array([seconds for seconds, _ in decoded(tmp_path / "hall.mp4")])
+    np.testing.assert_allclose(shown[:10], steps, atol=1e-3)
+    np.testing.assert_allclose(shown[10:] - shown[9], 1 + steps, atol=1e-3)
+
+
 def test_a_change_of_resolution_does_not_end_a_video(tmp_path):
     """The whole picture is shown: a box at the right border stays at the right border."""
     videos = AnnotatedVideos(tmp_path)

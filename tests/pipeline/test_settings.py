@@ -12,6 +12,9 @@ from pipeline.ground import FloorMap, GroundSettings
 from pipeline.run import tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 
+TRAVEL = '[[travel]]\norigin = "a"\nmedian = 9\nspread = 0.4\n'
+GROUND = '[[ground]]\ncamera = "a"\nsize = [768, 432]\nfloor = [1, 0, 0, 0, 1, 0, 0, 0, 1]\nerror = 0.1\n'
+
 
 def written(tmp_path, text):
     path = tmp_path / "site.toml"
@@ -81,6 +84,11 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("[tracklets]\nspacing = -0.1", "spacing must be a number from 0 on, not -0.1"),
         ('[match]\napart = ["a", "b"]', "apart must be a list of pairs of cameras"),
         ('[match]\napart = [["a", "b", "c"]]', "apart must be a list of pairs of cameras"),
+        ('[match]\napart = [["a", "a"]]', "apart pairs camera 'a' with itself"),
+        (2 * (TRAVEL + 'target = "b"\n'), "there are two [[travel]] from 'a' to 'b'"),
+        (TRAVEL + 'target = "a"\n', "[[travel]] pairs camera 'a' with itself"),
+        (2 * GROUND, "there are two [[ground]] of camera 'a'"),
+        ("[detector]\nscore = 1.5", "score is a score from 0 to 1, not 1.5"),
         ("detector = 3", "[detector] must be a section, not 3"),
         ("[detector", "is not TOML"),
     ],
@@ -114,6 +122,21 @@ def test_a_floor_that_is_no_floor_is_refused():
         FloorMap(GroundSettings("hall", (768, 432), (0.0,) * 9, 0.1))
 
 
+def test_floors_tell_who_is_apart_only_where_both_say_what_they_see(tmp_path):
+    views = ["view = [[0, 0], [5, 0], [5, 5]]\n", "view = [[90, 0], [95, 0], [95, 5]]\n"]
+    for shown, apart in ((views, {("a", "b")}), (["", views[1]], set()), (["", ""], set())):
+        text = GROUND + shown[0] + GROUND.replace('"a"', '"b"') + shown[1]
+        assert load_settings(written(tmp_path, text)).identify().site.apart == apart
+
+
+def test_cameras_that_are_spoken_of_but_not_there_are_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hall.mp4").touch()
+    text = '[[camera]]\naddress = "hall.mp4"\n[match]\napart = [["hall", "cuort"]]\n'
+    assert main(["--site", str(written(tmp_path, text))]) == 2
+    assert "cameras that are not there: 'cuort'" in caplog.text
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(SettingsError, match=r"cannot read .*nowhere.toml: No such file"):
         load_settings(tmp_path / "nowhere.toml")
@@ -145,6 +168,7 @@ def test_what_an_embedder_brings_holds_where_the_site_says_nothing(tmp_path):
     assert likeness("known = 0.5") == (0.4, 9.0, 0.2, 0.5), (
         "said, though it is what there would be anyway"
     )
+    assert likeness("young = 0.3") == (0.4, 9.0, 0.3, 0.1)
     assert likeness("even = 0.6") == (0.6, 25.0, 0.0, 0.5), (
         "figures of its own are not mixed with it"
     )

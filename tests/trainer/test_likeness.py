@@ -54,3 +54,26 @@ def test_it_is_written_for_a_package_and_too_few_people_are_said(tmp_path, capsy
     np.savez(tmp_path / "few.npz", **people(1, noise=1.0))
     assert main(["likeness", str(tmp_path / "few.npz"), "-o", str(tmp_path / "no.json")]) == 2
     assert "too few" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ({"embedding": np.full((120, 64), np.nan)}, "not finite"),
+        ({"embedding": np.zeros((120, 64))}, "not finite, or zero"),
+        ({"ids": np.arange(7)}, "shapes do not fit"),
+        ({"embedding": np.ones(120)}, "shapes do not fit"),
+        (None, "holds no vectors"),
+    ],
+)
+def test_vectors_that_say_nothing_are_refused(tmp_path, capsys, broken, told):
+    path = tmp_path / "v.npz"
+    if broken is None:
+        path.touch()
+    else:
+        np.savez(path, **people(30, noise=1.0) | broken)
+    assert main(["likeness", str(path), "-o", str(tmp_path / "likeness.json")]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "likeness.json").exists()

@@ -18,10 +18,14 @@ def run(options: argparse.Namespace) -> None:
     """Fit it to vectors that `embed` wrote, and write it beside a package."""
     try:
         with options.vectors.open("rb") as file, np.load(file) as arrays:
-            found = [arrays[name] for name in ("embedding", "ids", "cameras")]
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+            vectors, ids, cameras = (arrays[name] for name in ("embedding", "ids", "cameras"))
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise UsageError(f"{options.vectors} holds no vectors of `embed`: {error}") from error
-    likeness = fit_likeness(*found)
+    if vectors.ndim != 2 or not (ids.shape == cameras.shape == vectors.shape[:1]):
+        raise UsageError(f"{options.vectors} holds no vectors of `embed`: their shapes do not fit")
+    if not (np.isfinite(vectors).all() and vectors.any(axis=1).all()):
+        raise UsageError(f"{options.vectors} holds vectors that are not finite, or zero")
+    likeness = fit_likeness(vectors, ids, cameras)
     chosen = {"even": options.even, "slope": options.slope}
     likeness = replace(likeness, **{k: v for k, v in chosen.items() if v is not None})
     told = {"even": round(likeness.even, 4), "slope": round(likeness.slope, 2)}

@@ -3,7 +3,7 @@
     root/<identity>/<identity>C<camera>T<tracklet>F<frame>.jpg
 
 either directly (the same people are then learnt from and looked for: say what to hold out) or in
-`bbox_train/` and `bbox_test/` with different people in each.
+`bbox_train/` and `bbox_test/` with different people in each; to judge by, `bbox_test/` alone is enough.
 """
 
 import re
@@ -25,8 +25,9 @@ def load(root: Path, holdout: float = 0.0, seed: int = 0) -> Dataset:
     Without `bbox_train/` and `bbox_test/`, the fraction `holdout` of the identities, drawn by
     `seed`, is kept for testing and the others for learning; with 0 everyone is in both.
     """
-    if (root / "bbox_train").is_dir() and (root / "bbox_test").is_dir():
-        train, test = tracklets(root / "bbox_train"), tracklets(root / "bbox_test")
+    if (root / "bbox_test").is_dir():
+        learnt = root / "bbox_train"
+        train, test = tracklets(learnt) if learnt.is_dir() else (), tracklets(root / "bbox_test")
         both = {t.identity for t in train} & {t.identity for t in test}
         if both:
             raise DataError(

@@ -252,8 +252,8 @@ def origin(backend_version: str, device: str) -> Manifest:
 
 
 def test_a_plan_from_elsewhere_is_told_apart_before_it_is_opened(tmp_path):
-    assert differences(origin(version(), "sm_87")) == []
-    version_differs, device_differs = differences(origin("10.16.1", "sm_90"))
+    assert differences(origin(version(), "sm_87"), "cuda") == []
+    version_differs, device_differs = differences(origin("10.16.1", "sm_90"), "cuda:0")
     assert "built with TensorRT 10.16.1, here is 0.0.host" in version_differs
     assert "built for sm_90, and Host GPU is sm_87" in device_differs
     plan = tmp_path / "model.plan"
