@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import OutputError, SettingsError
 
 IDENTITIES = "identities.db"
 _EARLIER = "earlier"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """How long a live run writes into the same files, and how long they are kept. One [files]."""
+
+    part_hours: float = 24.0
+    """After so long, counted from midnight, events, tracks, videos and report begin anew; 0: never."""
+    keep_days: float = 14.0
+    """A part that is older is deleted by a live run into its folder; 0: never."""
 
 
 def check_inputs(folder: Path, inputs: Sequence[Path], cameras: Sequence[str]) -> None:
@@ -49,6 +60,12 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
                     path.rename(part / path.name)
             make_folder(folder)
         return [str(kept[n].relative_to(folder)) for n in sorted(kept)]
+
+
+def expired_parts(folder: Path, before: float) -> list[Path]:
+    """Earlier parts of a run's folder into which nothing was written since."""
+    parts = parts_of(folder)[1:]
+    return [part for part in parts if max(map(_written, [part, *part.rglob("*")])) < before]
 
 
 def latest_run(runs: Path = Path("runs")) -> Path:

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.effort import Effort
 from pipeline.errors import SettingsError
-from pipeline.folder import IDENTITIES, check_inputs, make_folder, set_aside, write_whole, writing
+from pipeline.folder import IDENTITIES, check_inputs, make_folder, write_whole
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
     Address,
@@ -39,7 +39,7 @@ from pipeline.ingest import (
     redact,
 )
 from pipeline.live import TRACKING, LiveLoop, Meter
-from pipeline.publish import AnnotatedVideos, EventLog, Sink, TrackFiles
+from pipeline.publish.parts import Parts
 from pipeline.publish.record import recorded
 from pipeline.publish.report import Journal, write_report
 from pipeline.settings import DetectorSettings, EmbedderSettings, Settings
@@ -131,15 +131,40 @@ def run(
     identities, recorders = recorded(
         identifier, folder, (network, digest) if options.record else None
     )
-    earlier = set_aside(folder, inputs)
-    journal = Journal()
-    with writing(folder):
-        sinks: list[Sink] = [
-            EventLog(folder / "events.jsonl"),
-            journal,
-            TrackFiles(folder / "tracks"),
-            *([AnnotatedVideos(folder)] if options.video else []),
-        ]
+
+    def conclude(
+        journal: Journal, health: dict[str, CameraHealth] | None = None
+    ) -> dict[str, object]:
+        """What there is to say of the run by now, also written down. `health`: of the cameras, in the end."""
+        failures = {**loop.failures, **parts.failures}
+        if store.unsaved and health is not None:
+            failures["identities"] = f"{store.unsaved} tracklets could not be saved"
+        summary = {
+            "command": redact(" ".join(sys.argv)),
+            **_figures(
+                health or sources.health(),
+                loop.meter,
+                time.monotonic() - begun,
+                live=not options.every_frame,
+            ),
+            "identities": identifier.count,
+            "uncalibrated": settings.uncalibrated,
+            "earlier": parts.earlier,
+            "events": journal.event_counts(),
+            "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
+            "failed_outputs": failures,
+            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+        }
+        _conclude(folder, summary, journal, failures)
+        return summary
+
+    parts = Parts(
+        folder,
+        settings.files if _is_endless(addresses, settings, options) else None,
+        video=options.video,
+        conclude=conclude,
+        inputs=inputs,
+    )
     tracklets = Tracklets(
         pool, names, settings.tracklets, settings.floors(), identifier.settings.mapping
     )
@@ -149,8 +174,7 @@ def run(
         detect,
         tracklets,
         identities,
-        # Events come last: whom they call forgotten is erased everywhere else by then.
-        [*sinks[1:], *recorders, sinks[0]],
+        [*recorders, parts],
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
         ahead=ahead,
@@ -171,25 +195,15 @@ def run(
         sources.stop()
         try:
             loop.finish()
-            people = identifier.count
         finally:
             identifier.close()
-    failures = dict(loop.failures)
-    if store.unsaved:
-        failures["identities"] = f"{store.unsaved} tracklets could not be saved"
-    summary: dict[str, object] = {
-        "command": redact(" ".join(sys.argv)),
-        **_figures(health, loop.meter, time.monotonic() - begun, live=not options.every_frame),
-        "identities": people,
-        "uncalibrated": settings.uncalibrated,
-        "earlier": earlier,
-        "events": journal.event_counts(),
-        "slots": asdict(replace(pool.counts, refused=tracklets.counts.refused)),
-        "failed_outputs": failures,
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
-    }
-    _conclude(folder, summary, journal, failures)
-    return summary
+    return conclude(parts.journal, health)
+
+
+def _is_endless(addresses: Sequence[Address], settings: Settings, options: RunOptions) -> bool:
+    """Whether a run is made to go on beyond its files' first part."""
+    ends = math.inf if options.duration is None else options.duration
+    return any(address.live for address in addresses) and ends > 3600 * settings.files.part_hours
 
 
 def _each_second(tell: Callable[[float], None]) -> Callable[[], None]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar, get_type_hints
 
 from pipeline.errors import SettingsError
+from pipeline.folder import FileSettings
 from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
 from pipeline.identify import FloorSettings, Ground, IdentifySettings, Site, Travel
 from pipeline.identify import Mapping as Similarity
@@ -156,6 +157,7 @@ class Settings:
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     tracklets: TrackletSettings = field(default_factory=TrackletSettings)
     match: MatchSettings = field(default_factory=MatchSettings)
+    files: FileSettings = field(default_factory=FileSettings)
     travel: tuple[TravelSettings, ...] = ()
     ground: tuple[GroundSettings, ...] = ()
     overlap: tuple[OverlapSettings, ...] = ()
@@ -275,6 +277,7 @@ Section = TypeVar(
     EmbedderSettings,
     TrackletSettings,
     MatchSettings,
+    FileSettings,
     CameraSettings,
     TravelSettings,
     Provenance,
@@ -300,6 +303,7 @@ def load_settings(path: Path) -> Settings:
         embedder=_section(EmbedderSettings, raw.get("embedder", {}), f"{path}, [embedder]"),
         tracklets=_section(TrackletSettings, raw.get("tracklets", {}), f"{path}, [tracklets]"),
         match=_section(MatchSettings, raw.get("match", {}), f"{path}, [match]"),
+        files=_section(FileSettings, raw.get("files", {}), f"{path}, [files]"),
         travel=_sections(TravelSettings, raw, "travel", path),
         ground=_sections(GroundSettings, raw, "ground", path),
         overlap=_sections(OverlapSettings, raw, "overlap", path),

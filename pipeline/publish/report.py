@@ -42,7 +42,10 @@ class Journal:
         frame = sighting.frame
         self.start = frame.time if self.start is None else min(self.start, frame.time)
         self.end = max(self.end, frame.time)
-        for local in sighting.tracks.ids.tolist():
+        named = zip(sighting.tracks.ids.tolist(), sighting.identities.tolist(), strict=True)
+        for local, identity in named:
+            if identity:  # somebody may have got his name before this journal began
+                self._names[frame.camera, local] = identity
             stays = self._stays[frame.camera, local]
             if stays and frame.time - stays[-1].end <= _GAP:
                 stays[-1].end = frame.time

@@ -1,0 +1,97 @@
+"""The files of a run that goes on for weeks: a part for each day, and an end to their being kept.
+
+What a part leaves is what a run of its length would: whole, in `earlier/<number>`, until its last day is over.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.folder import FileSettings, expired_parts, set_aside, writing
+from pipeline.frames import IdentityEvent
+from pipeline.publish.events import EventLog
+from pipeline.publish.report import Journal
+from pipeline.publish.sink import EverySink, Passed, Sighting, Sink
+from pipeline.publish.tracks import TrackFiles
+from pipeline.publish.video import AnnotatedVideos
+
+_log = logging.getLogger(__name__)
+
+
+class Parts:
+    """All files of a run but its databases. One that fails is left out until the next part begins."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: FileSettings | None,
+        *,
+        video: bool,
+        conclude: Callable[[Journal], object],
+        inputs: Sequence[Path] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`settings` are None where the run ends by itself: then its files are one part, and none is deleted.
+
+        `conclude` writes what comes last into a part.
+        """
+        self._folder, self._settings, self._video = folder, settings, video
+        self._conclude, self._inputs, self._clock = conclude, inputs, clock
+        self.earlier = set_aside(folder, inputs)
+        self.journal, self._files = self._begin()
+        self._number = self._now()
+        self._expire()
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """What went wrong in this part."""
+        return self._files.failures
+
+    def sighting(self, sighting: Sighting) -> None:
+        self._files.sighting(sighting)
+
+    def events(self, events: Sequence[IdentityEvent]) -> None:
+        self._files.events(events)
+
+    def passed(self, tracks: Sequence[Passed]) -> None:
+        self._files.passed(tracks)
+
+    def ended(self, tracklets: Sequence[tuple[str, int]]) -> None:
+        """The last news of a tick: between two of them, another part may begin."""
+        self._files.ended(tracklets)
+        number = self._now()
+        if number != self._number:
+            self._number = number
+            self._files.close()
+            self._conclude(self.journal)
+            set_aside(self._folder, self._inputs)
+            self.journal, self._files = self._begin()
+            self._expire()
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _begin(self) -> tuple[Journal, EverySink]:
+        journal, folder = Journal(), self._folder
+        with writing(folder):
+            files: list[Sink] = [journal, TrackFiles(folder / "tracks")]
+            files += [AnnotatedVideos(folder)] if self._video else []
+            # Events come last: whom they call forgotten is erased everywhere else by then.
+            return journal, EverySink([*files, EventLog(folder / "events.jsonl")])
+
+    def _now(self) -> int:
+        """The number of the part that belongs to this hour."""
+        if self._settings is None or not self._settings.part_hours:
+            return 0
+        now = self._clock()
+        return int((now + time.localtime(now).tm_gmtoff) // (3600 * self._settings.part_hours))
+
+    def _expire(self) -> None:
+        if self._settings is None or not self._settings.keep_days:
+            return
+        for part in expired_parts(self._folder, self._clock() - 86400 * self._settings.keep_days):
+            shutil.rmtree(part, ignore_errors=True)
+            if part.exists():
+                _log.warning("%s is past its day, but cannot be deleted", part)

@@ -1,0 +1,156 @@
+"""Runs of weeks: their files begin anew, nobody loses his name over it, and what is past its day goes."""
+
+import http.server
+import json
+import os
+import threading
+import time
+
+import av
+import cv2
+import pytest
+
+from pipeline.cli import main
+from pipeline.folder import FileSettings
+from pipeline.mot_text import read_mot
+from pipeline.publish.parts import Parts
+from tests.pipeline.sightings import event, sighting
+
+DAY = 86400.0
+
+
+class Clock:
+    now = 1.8e9 - 1.8e9 % DAY + DAY / 2
+
+    def __call__(self):
+        return self.now - time.localtime(self.now).tm_gmtoff
+
+
+def show(parts, index, people, *events):
+    parts.events([event(*told) for told in events])
+    parts.sighting(sighting(index, people, time=1e9 + index / 10))
+    parts.ended([])
+
+
+def opened(folder, settings, clock, **options):
+    told = []
+
+    def conclude(journal):
+        told.append(journal.by_identity())
+        (folder / "report.html").touch()
+
+    return Parts(folder, settings, conclude=conclude, clock=clock, **options), told
+
+
+def pictures(path):
+    with av.open(str(path)) as video:
+        return sum(1 for _ in video.decode(video=0))
+
+
+def test_a_new_day_begins_new_files_in_which_people_keep_their_names(tmp_path):
+    clock = Clock()
+    parts, told = opened(tmp_path, FileSettings(keep_days=0), clock, video=True)
+    show(parts, 0, {1: 5}, ("founded", 5, 1))
+    show(parts, 1, {1: 5})
+    clock.now += DAY / 2
+    show(parts, 2, {1: 5})  # the last news of the old day
+    show(parts, 3, {1: 5})
+    show(parts, 4, {1: 5, 2: 6}, ("founded", 6, 2))
+    clock.now += DAY / 3
+    show(parts, 5, {1: 5, 2: 6})
+    parts.close()
+    old = tmp_path / "earlier" / "1"
+    assert [read_mot(p / "tracks" / "hall.txt").frames.tolist() for p in (old, tmp_path)] == [
+        [1, 2, 3],
+        [4, 5, 5, 6, 6],
+    ]
+    assert [pictures(p / "hall.mp4") for p in (old, tmp_path)] == [3, 3]
+    events = [(p / "events.jsonl").read_text().splitlines() for p in (old, tmp_path)]
+    assert [[json.loads(line)["identity"] for line in lines] for lines in events] == [[5], [6]]
+    assert (old / "report.html").is_file()
+    assert not (tmp_path / "earlier" / "2").exists()
+    assert [set(day) for day in told] == [{5}]
+    assert set(parts.journal.by_identity()) == {5, 6}, "5 got his name the day before"
+
+
+def test_what_is_past_its_day_goes_and_nothing_else(tmp_path):
+    clock = Clock()
+    clock.now = time.time()
+    for number, days in ((1, 20), (2, 3), (3, 20)):
+        part = tmp_path / "earlier" / str(number) / "tracks"
+        part.mkdir(parents=True)
+        (part / "hall.txt").touch()
+        for path in (part / "hall.txt", part, part.parent):
+            os.utime(path, (0, clock.now - days * DAY))
+    (tmp_path / "earlier" / "3" / "notes.txt").touch()  # somebody works with it
+    (tmp_path / "earlier" / "mine").mkdir()
+    for settings in (None, FileSettings(keep_days=0)):
+        opened(tmp_path, settings, clock, video=False)[0].close()
+        assert (tmp_path / "earlier" / "1").is_dir()
+    opened(tmp_path, FileSettings(), clock, video=False)[0].close()
+    assert sorted(p.name for p in (tmp_path / "earlier").iterdir()) == ["2", "3", "mine"]
+
+
+def test_a_run_that_ends_by_itself_is_one_part(tmp_path):
+    clock = Clock()
+    parts, told = opened(tmp_path, None, clock, video=False)
+    for index in range(5):
+        show(parts, index, {1: 5})
+        clock.now += DAY
+    parts.close()
+    assert told == []
+    assert len(read_mot(tmp_path / "tracks" / "hall.txt").frames) == 5
+
+
+@pytest.fixture
+def camera(people):
+    """Pushes the film again and again, as cameras do over HTTP."""
+    with av.open(str(people)) as film:
+        frames = [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
+    jpegs = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames]
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            for index in range(10_000):
+                jpeg = jpegs[index % len(jpegs)]
+                head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                try:
+                    self.wfile.write(head.encode() + jpeg + b"\r\n")
+                except OSError:
+                    return
+                time.sleep(0.1)
+
+        def log_message(self, format, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/live"
+        server.shutdown()
+
+
+def test_a_live_run_leaves_whole_parts(camera, networks, words_for, tmp_path):
+    site = tmp_path / "site.toml"
+    site.write_text(
+        f'[[camera]]\nname = "hall"\naddress = "{camera}"\n[files]\npart_hours = 0.001\n'
+    )
+    run = tmp_path / "run"
+    words = ["--site", str(site), *words_for(networks), "--output", str(run), "--duration", "10"]
+    assert main(words) == 0
+    folders = [*sorted((run / "earlier").iterdir()), run]
+    assert len(folders) in (3, 4, 5)
+    last = 0
+    for part in folders:
+        frames = read_mot(part / "tracks" / "hall.txt").frames
+        assert last < frames.min(initial=last + 1), "each goes on where the one before it ended"
+        last = frames.max(initial=last)
+        summary = json.loads((part / "summary.json").read_text())
+        assert summary["failed_outputs"] == {}
+        assert summary["identities"] > 0
+        assert "<title>Throughline: a run</title>" in (part / "report.html").read_text()
+        with av.open(str(part / "hall.mp4")) as video:
+            assert video.streams.video[0].width == 768
