@@ -156,8 +156,15 @@ def _outcome(
 
 def _told_of(folder: Path, identity: int) -> bool:
     """Whether the run that writes there has said anything about somebody."""
-    events = folder / "events.jsonl"
-    return events.is_file() and f'"identity": {identity},' in events.read_text()
+    return f'"identity": {identity},' in _events(folder)
+
+
+def _events(folder: Path) -> str:
+    """What the run that writes there has said so far; a new day's file may be on its way."""
+    try:
+        return (folder / "events.jsonl").read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _quiet(folder: Path, live: bool) -> list[Path]:
@@ -167,10 +174,10 @@ def _quiet(folder: Path, live: bool) -> list[Path]:
 
 def _await_erasure(folder: Path, store: GalleryStore, identity: int) -> Erased:
     """A live run erases from its own files, and its event log says so. If it ends before, we do it."""
-    events, mark = folder / "events.jsonl", f'{{"kind": "forgotten", "identity": {identity},'
+    mark = f'{{"kind": "forgotten", "identity": {identity},'
     ends = time.monotonic() + _PATIENCE
     while time.monotonic() < ends:
-        if mark in events.read_text():
+        if mark in _events(folder):
             return erase(folder, store.names(identity), live=True)
         try:
             with closing(GalleryStore(store.path)):
