@@ -18,7 +18,8 @@ from tomlkit.items import AoT, Item, Table
 from calibration.errors import SiteFileError, StorageError
 from pipeline.errors import SettingsError
 from pipeline.ingest import redact
-from pipeline.settings import Evidence, Provenance, load_settings
+from pipeline.sections import Evidence
+from pipeline.settings import Provenance, load_settings
 
 Value: TypeAlias = str | int | float | bool | Sequence[object]
 Section: TypeAlias = Mapping[str, Value]

@@ -40,7 +40,7 @@ def test_a_result_is_set_and_the_rest_keeps_its_comments(tmp_path):
 
 def test_writing_again_replaces_and_other_results_stay(tmp_path):
     path = tmp_path / "site.toml"
-    write_result(path, "travel", {"travel": TRAVEL * 2}, ORIGIN)
+    write_result(path, "travel", {"travel": [TRAVEL[0] | {"target": "door"}, *TRAVEL]}, ORIGIN)
     write_result(path, "threshold", {"match": {"even": 0.6}}, ORIGIN)
     write_result(path, "travel", {"travel": TRAVEL}, ORIGIN)
     site = load_settings(path)

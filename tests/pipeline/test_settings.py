@@ -56,7 +56,7 @@ def test_an_empty_file_is_all_defaults(tmp_path):
     [
         (
             "cameras = 1",
-            "has no 'cameras'; there are calibration, camera, detector, embedder, ground, match",
+            "has no 'cameras'; there are calibration, camera, detector, embedder, files, ground, match",
         ),
         (
             '[[camera]]\nadress = "x"',
