@@ -320,13 +320,13 @@ def _check(request: Request) -> None:
         ("--end-to-end", request.end_to_end, is_detector),
         ("--sure", request.sure is not None, not _is_grl(request.source)),
         ("--normalisation", request.normalisation, is_foreign(request.source)),
-        ("--kind", request.kind, _is_grl(request.source)),
+        (
+            "--kind",
+            request.kind,
+            is_detector if request.kind is Kind.DETECTOR else _is_grl(request.source),
+        ),
     ):
-        if (
-            given
-            and not fits
-            and not (option == "--kind" and is_detector and request.kind is Kind.DETECTOR)
-        ):
+        if given and not fits:
             raise PackageError(f"{option} is not for {request.source}")
     if precision == "int8":
         raise PackageError(

@@ -63,8 +63,8 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
 
 
 def expired_parts(folder: Path, before: float) -> list[Path]:
-    """Earlier parts of a run's folder into which nothing was written since."""
-    parts = parts_of(folder)[1:]
+    """Earlier parts of a run's folder into which nothing was written since. What nobody here made is none."""
+    parts = [part for part in parts_of(folder)[1:] if part.name.isdigit()]
     return [part for part in parts if max(map(_written, [part, *part.rglob("*")])) < before]
 
 

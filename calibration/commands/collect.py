@@ -125,8 +125,8 @@ def _collect(
             now = time.monotonic()
             if not frames:
                 # Cameras that did show something may come back: they have all of the time that was given.
-                silent = now - heard
-                if silent > _PATIENCE if first is None else passed + silent >= (duration or np.inf):
+                most = _PATIENCE if first is None else duration or np.inf
+                if passed + now - heard >= most:
                     break
                 continue
             heard = now

@@ -76,14 +76,13 @@ def test_a_new_day_begins_new_files_in_which_people_keep_their_names(tmp_path):
 def test_what_is_past_its_day_goes_and_nothing_else(tmp_path):
     clock = Clock()
     clock.now = time.time()
-    for number, days in ((1, 20), (2, 3), (3, 20)):
+    for number, days in ((1, 20), (2, 3), (3, 20), ("mine", 20)):
         part = tmp_path / "earlier" / str(number) / "tracks"
         part.mkdir(parents=True)
         (part / "hall.txt").touch()
         for path in (part / "hall.txt", part, part.parent):
             os.utime(path, (0, clock.now - days * DAY))
     (tmp_path / "earlier" / "3" / "notes.txt").touch()  # somebody works with it
-    (tmp_path / "earlier" / "mine").mkdir()
     for settings in (None, FileSettings(keep_days=0)):
         opened(tmp_path, settings, clock, video=False)[0].close()
         assert (tmp_path / "earlier" / "1").is_dir()
