@@ -3,9 +3,8 @@
 import argparse
 import importlib
 import json
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from engines.adopt import NORMALISATIONS
 from engines.errors import EngineError, PackageError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
+from engines.options import between, count
 from engines.package import Kind, Manifest, Quantisation, read_manifest
 
 PRECISIONS = ("f32", "bf16", "f16", "int8")
@@ -242,32 +242,11 @@ def _quantised(how: Quantisation) -> str:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    return _count(height), _count(width or height)
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    """The type of an option: a number from `low` to `high`."""
-
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"is a number from {low:g} to {high:g}, not {text}")
-        return value
-
-    return number
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and 0 < int(text) < 1 << 31):
-        raise argparse.ArgumentTypeError(f"is a whole number from 1 on, not {text}")
-    return int(text)
+    return count(height), count(width or height)
 
 
 def _counts(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
+    return [count(part) for part in text.split(",")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -290,7 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument("--backend", choices=BACKENDS, default="openvino")
     build.add_argument("--precision", choices=PRECISIONS, default="f32")
-    build.add_argument("--max-batch", type=_count, default=64)
+    build.add_argument("--max-batch", type=count, default=64)
     build.add_argument("--size", type=_size, help="HxW of an Ultralytics detector (640x640)")
     build.add_argument(
         "--end-to-end", action="store_true", help="the detector's NMS-free head, where it has one"
@@ -306,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--licence", help="to note in the manifest")
     build.add_argument(
         "--sure",
-        type=_between(0, 1),
+        type=between(0, 1),
         help="of a detector: the score from which a box may be of somebody new",
     )
     build.add_argument(
@@ -334,7 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument(
         "--least-cosine",
-        type=_between(-1, 1),
+        type=between(-1, 1),
         default=0.99,
         help="below it the exit code is 1 (0.99)",
     )
@@ -343,8 +322,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     bench.add_argument("package", type=Path)
     bench.add_argument("--batches", type=_counts, default=[1, 4, 16], help="1,4,16")
-    bench.add_argument("--seconds", type=_between(0.01, 3600), default=2.0, help="a batch (2)")
-    bench.add_argument("--threads", type=_count)
+    bench.add_argument("--seconds", type=between(0.01, 3600), default=2.0, help="a batch (2)")
+    bench.add_argument("--threads", type=count)
 
     inspect = commands.add_parser("inspect", help="what a package is")
     inspect.set_defaults(command=_inspect)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engines.options import count
 from pipeline.errors import OutputError, SettingsError, StoreInUse
 from pipeline.folder import IDENTITIES, latest_run, parts_of
 from pipeline.frames import FloatArray
@@ -60,7 +61,7 @@ def find_people(words: Sequence[str], console: Console) -> int:
     )
     parser.add_argument("--embedder", help="the one that the identities were made with")
     parser.add_argument("--site", type=Path, help="TOML file with the embedder and match settings")
-    parser.add_argument("-k", type=_count, default=5, help="how many to name, at most (5)")
+    parser.add_argument("-k", type=count, default=5, help="how many to name, at most (5)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(words)
     settings = load_settings(options.site) if options.site else Settings()
@@ -98,7 +99,7 @@ def forget_person(words: Sequence[str], console: Console) -> int:
         "calibration, of this run and those before it in its folder. Annotated videos stay as they are.",
         "forget runs/today 17\n  python run_pipeline.py forget --database identities.db 17",
     )
-    parser.add_argument("identity", type=_identity)
+    parser.add_argument("identity", type=count)
     options = parser.parse_args(words)
     database, folder = _database(options), options.run
     if not (database.is_file() and database.stat().st_size):
@@ -220,19 +221,6 @@ def _visit(database: Path) -> GalleryStore:
 
 def _clock(seconds: float) -> str:
     return time.strftime("%F %T", time.localtime(seconds))
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text}")
-    return int(text)
-
-
-def _identity(text: str) -> int:
-    """What SQLite can hold; 0 is nobody."""
-    if _count(text) >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"is no number of an identity: {text}")
-    return int(text)
 
 
 def _box(text: str) -> tuple[int, int, int, int]:

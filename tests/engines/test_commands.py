@@ -117,8 +117,11 @@ EDGE, PEOPLE = "models/grl-edge.safetensors", "models/person-detector.pt"
         (["build", EDGE, "-o", "x", "--size", "64x64"], "--size is not for models/grl-edge.safet"),
         (["build", EDGE, "-o", "x", "--sure", "0.5"], "--sure is not for"),
         (["build", PEOPLE, "-o", "x", "--kind", "grl-stream"], "--kind is not for"),
-        (["build", EDGE, "-o", "x", "--max-batch", "-1"], "is a whole number from 1 on, not -1"),
-        (["bench", "models/grl-edge", "--batches", "0"], "is a whole number from 1 on, not 0"),
+        (
+            ["build", EDGE, "-o", "x", "--max-batch", "-1"],
+            "must be a whole number from 1 on, not -1",
+        ),
+        (["bench", "models/grl-edge", "--batches", "0"], "must be a whole number from 1 on, not 0"),
         (["bench", "models/grl-edge", "--batches", "9999"], "takes 64 pictures at once, at most"),
     ],
 )
