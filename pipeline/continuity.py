@@ -1,8 +1,8 @@
 """Whether a tracklet's newest crops still show whom the earlier ones showed.
 
-A track can pass from one person to another who crosses before him, and nothing in boxes tells. What the crops say does:
-an embedding is a mean over its frames (of single looks exactly, of a GRL stream nearly), so that what the newest say
-comes of a subtraction, and no crop is looked at twice.
+A track can pass from one person to another who crosses before him, and boxes alone do not tell. What the crops say
+does: an embedding is a mean over its frames (of single looks exactly, of a GRL stream nearly), so that what the newest
+say comes of a subtraction, and no crop is looked at twice.
 """
 
 from dataclasses import dataclass, replace
@@ -39,9 +39,17 @@ class Continuity:
         self._times = np.zeros((newest + 1, capacity))
 
     def note(
-        self, slots: IntArray, embeddings: FloatArray, frames: IntArray, times: NDArray[np.float64]
+        self,
+        slots: IntArray,
+        embeddings: FloatArray,
+        frames: IntArray,
+        times: NDArray[np.float64],
+        besides: FloatArray | float = 0.0,
     ) -> NDArray[np.bool_]:
-        """One more crop for each of some slots; answers who is no longer the same."""
+        """One more crop for each of some slots; answers who is no longer the same.
+
+        besides: nats that something else says for them being the same.
+        """
         for history, value in (
             (self._embeddings, embeddings),
             (self._frames, frames),
@@ -54,7 +62,8 @@ class Continuity:
         # Fewer earlier crops than newest ones may be poor themselves.
         long = np.flatnonzero(self._frames[0, slots] >= self._newest)
         if len(long):
-            changed[long] = self._changed(slots[long])
+            nats = self._newest_look(slots[long]) + np.broadcast_to(besides, len(slots))[long]
+            changed[long] = nats < -self._against
         return changed
 
     def shift(self, slots: IntArray, back: float) -> None:
@@ -85,7 +94,8 @@ class Continuity:
         own = single @ known > single @ single[-1]
         return int(np.argmin(own))  # the newest is not its own, whatever the others are
 
-    def _changed(self, slots: IntArray) -> NDArray[np.bool_]:
+    def _newest_look(self, slots: IntArray) -> NDArray[np.float64]:
+        """Nats for the newest crops and those before showing one person."""
         known, now = self._embeddings[0, slots], self._embeddings[-1, slots]
         weight = np.minimum(self._frames[-1, slots], REMEMBERED)[:, None] / self._newest
         newest = known + (now - known) * weight.astype(np.float32)
@@ -96,4 +106,4 @@ class Continuity:
             self._mapping(cosine.reshape(1, 1), frames.reshape(1), some)[0, 0]
             for cosine, frames in zip(cosines, self._frames[0, slots], strict=True)
         ]
-        return np.array(nats) < -self._against
+        return np.array(nats, np.float64)

@@ -12,15 +12,27 @@ from numpy.typing import NDArray
 
 from pipeline.frames import STEP, FloatArray, IntArray, Path
 from pipeline.ground import FloorMap
+from pipeline.stature import likeness, middle
 
 Walks: TypeAlias = NDArray[Any]
 """(N,) of WALK."""
 
 _KEPT = 8
 """Steps that wait to be told; older ones are dropped. Updates are more frequent than that."""
+_MEASURED, _NEWEST = 20, 6
+"""Steps whose statures are remembered; how many of them are held against those before."""
+_PLACES = 2 * 0.025**2
+"""Variance of how tall one camera finds a person at two places."""
 _LASTING = 0.3
 """Share of a box's error that lasts from frame to frame, so that a mean does not remove it."""
-_SAMPLE = np.dtype([("time", np.float64), ("place", np.float64, 2), ("spread", np.float64, 3)])
+_SAMPLE = np.dtype(
+    [
+        ("time", np.float64),
+        ("place", np.float64, 2),
+        ("spread", np.float64, 3),
+        ("stature", np.float64),
+    ]
+)
 WALK = np.dtype(
     [
         ("step", np.int64),
@@ -28,6 +40,7 @@ WALK = np.dtype(
         ("sum", _SAMPLE),
         ("kept", _SAMPLE, _KEPT),
         ("waiting", np.int64),
+        ("statures", np.float32, _MEASURED),  # of the last steps, oldest first; 0 where not known
     ]
 )
 
@@ -53,6 +66,7 @@ class Footing:
         places, spread = self._floors[camera].feet(boxes, size)
         seen = np.isfinite(places).all(axis=1)
         rows, places, spread = rows[seen], places[seen], spread[seen]
+        statures = self._floors[camera].statures(boxes[seen], places, size)
         step = int(time // STEP)
         complete(walks, rows[walks["step"][rows] != step])
         walks["step"][rows] = step
@@ -61,6 +75,19 @@ class Footing:
         total["time"][rows] += time
         total["place"][rows] += places
         total["spread"][rows] += spread
+        total["stature"][rows] += (
+            statures  # one look without a head leaves the step without a stature
+        )
+
+
+def grown(walks: Walks) -> FloatArray:
+    """(N,) log-likelihood ratios of the last steps' statures being those of whom the steps before show."""
+    now, count = middle(walks["statures"][:, -_NEWEST:])
+    before, earlier = middle(walks["statures"][:, :-_NEWEST])
+    known = (count >= _NEWEST - 1) & (earlier >= _NEWEST - 1)
+    few = 1 / np.maximum(count, 1) + 1 / np.maximum(earlier, 1)
+    ratio = likeness(now - before, few.astype(np.float32), np.full_like(now, _PLACES))
+    return ratio * known
 
 
 def complete(walks: Walks, rows: IntArray) -> None:
@@ -75,6 +102,10 @@ def complete(walks: Walks, rows: IntArray) -> None:
     kept["time"][rows, at] = total["time"][rows] / looks
     kept["place"][rows, at] = total["place"][rows] / looks[:, None]
     steadier = _LASTING + (1 - _LASTING) / looks
+    statures = np.nan_to_num(total["stature"][rows] / looks)
+    kept["stature"][rows, at] = statures
+    walks["statures"][rows, :-1] = walks["statures"][rows, 1:]
+    walks["statures"][rows, -1] = statures
     kept["spread"][rows, at] = total["spread"][rows] * (steadier / looks)[:, None]
     walks["waiting"][rows] += 1
     walks["looks"][rows] = 0
@@ -92,4 +123,5 @@ def take(walks: Walks, row: int) -> Path | None:
         times=kept["time"].copy(),
         places=kept["place"].astype(np.float32),
         spread=kept["spread"].astype(np.float32),
+        statures=kept["stature"].astype(np.float32),
     )

@@ -120,6 +120,8 @@ class Path:
     """(K, 2) float32 in the frame of the camera: metres on the site's floor, where it is calibrated so."""
     spread: FloatArray
     """(K, 3) float32: covariance of the place as xx, xy, yy, without what the calibration is off by."""
+    statures: FloatArray
+    """(K,) float32: metres that the person measures; 0 where that is not seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class TrackletUpdate:
     """Where the person was since the update before, where the camera knows its floor."""
     takes_back: bool = False
     """What was said of the tracklet after `time` was of somebody else; this is all that there is of it."""
-    version: int = 3
+    version: int = 4
 
 
 class EventKind(StrEnum):

@@ -22,6 +22,10 @@ PERSON = 1.7
 """Metres: what a person is taken to be tall, or a box's height to span, where nothing better is known."""
 SMALLEST = 40.0
 """Pixels across which `PERSON` must measure where people are still followed: the end of a camera's view."""
+_AWRY = 0.1
+"""How far from a right angle, and how unequal, the axes of a floor may be of which a third is made."""
+_TALL = (0.8, 2.3)
+"""Metres between which people measure who stand there with feet and head."""
 _ROUNDS, _CLOSE = 20, 1e-6
 """At most, to undo a lens's bend, and how near that must come, in focal lengths."""
 _EDGE = 2.0
@@ -83,6 +87,8 @@ class FloorMap:
         self._matrix = matrix * np.sign(depth or 1.0)
         """(3, 3) with the sign at which what lies below the horizon has a positive depth."""
         self._back = np.linalg.inv(self._matrix)
+        self._up = self._rise()
+        """(3,) what a metre upwards adds to the homogeneous pixel of a place; None where it is not known."""
 
     def __call__(self, pixels: Floats, size: tuple[int, int] | None = None) -> Floats:
         """(N, 2) pixels of a picture of (width, height) → (N, 2) on the floor; NaN from the horizon up."""
@@ -130,6 +136,49 @@ class FloorMap:
         places[cut] = np.nan
         return places, spread
 
+    def statures(self, boxes: FloatArray, places: Floats, size: tuple[int, int]) -> Floats:
+        """How tall people are (N,), in metres, whose boxes (N, 4) stand at `places` (N, 2) of the floor.
+
+        NaN where that is not known: the floor has no metres, or the box ends at the picture's border, or holds no
+        more than a part of somebody.
+        """
+        if self._up is None:
+            return np.full(len(boxes), np.nan)
+        wide = boxes.astype(np.float64)
+        top = np.stack([(wide[:, 0] + wide[:, 2]) / 2, wide[:, 1]], axis=1)
+        foot = places @ self._back[:, :2].T + self._back[:, 2]
+        head = self.straight(top, size)[:, 1]
+        tall = (foot[:, 1] - head * foot[:, 2]) / (head * self._up[2] - self._up[1])
+        whole = (wide[:, 1] >= _EDGE) & (tall > _TALL[0]) & (tall < _TALL[1])
+        return np.where(whole, tall, np.nan)
+
+    def _rise(self) -> Floats | None:
+        """The third column of the camera's matrix, of which the floor's homography is the other three.
+
+        The axes of the floor are at right angles and equally long, and so is the third: that tells the focal length
+        too, if no lens does. Where they are not, the floor was measured too badly to say how tall people are.
+        """
+        if self.settings.frame != METRES:
+            return None
+        if self.settings.lens:
+            fx, fy, cx, cy = self._lens[:4]
+        else:
+            cx, cy = np.array(self.settings.size) / 2
+            fx = fy = _focal_length(self._back, cx, cy)
+        inner = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+        if not (np.isfinite(fx) and abs(np.linalg.det(inner)) > 0):
+            return None
+        one, other = np.linalg.solve(inner, self._back[:, :2]).T
+        lengths = np.linalg.norm(one), np.linalg.norm(other)
+        skew = abs(one @ other) / (lengths[0] * lengths[1])
+        if skew > _AWRY or abs(np.log(lengths[0] / lengths[1])) > _AWRY:
+            return None
+        up = np.cross(one, other) / np.sqrt(lengths[0] * lengths[1])
+        if abs(up[1]) < _AWRY * np.linalg.norm(up):  # seen from above, nobody has a height
+            return None
+        upright: Floats = inner @ (up * -np.sign(up[1]))
+        return upright
+
     def straight(self, pixels: Floats, size: tuple[int, int] | None = None) -> Floats:
         """(N, 2) pixels as a lens without bend would show them, in a picture of the calibrated size."""
         return self._straight(np.asarray(pixels, np.float64) * self._scale(size))
@@ -150,6 +199,17 @@ class FloorMap:
         share[radius == 0] = 1.0
         straight: Floats = bent * share[:, None] * (fx, fy) + (cx, cy)
         return straight
+
+
+def _focal_length(back: Floats, cx: float, cy: float) -> float:
+    """In pixels: at which the floor's axes are at right angles and equally long, by least squares. NaN if at none."""
+    x = back[0, :2] - cx * back[2, :2]
+    y = back[1, :2] - cy * back[2, :2]
+    z = back[2, :2]
+    seen = np.array([x[0] * x[1] + y[0] * y[1], x[0] ** 2 + y[0] ** 2 - x[1] ** 2 - y[1] ** 2])
+    deep = np.array([z[0] * z[1], z[0] ** 2 - z[1] ** 2])
+    squared = -(deep @ seen) / max(deep @ deep, 1e-300)
+    return float(np.sqrt(squared)) if squared > 0 else np.nan
 
 
 def _unbent(radius: Floats, k1: float, k2: float) -> Floats:

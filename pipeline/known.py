@@ -38,11 +38,15 @@ def list_people(words: Sequence[str], console: Console) -> int:
     if options.json:
         print(json.dumps([asdict(person) for person in people]))
         return 0
-    table = Table("identity", "first seen", "last seen", "at", "cameras")
+    tall = any(person.stature for person in people)
+    table = Table("identity", "first seen", "last seen", "at", "cameras", *["metres"] * tall)
     for person in people:
         first, last = _clock(person.first_seen), _clock(person.last_seen)
         cameras = escape(", ".join(person.cameras))
-        table.add_row(str(person.identity), first, last, escape(person.last_camera), cameras)
+        stature = [f"{person.stature:.2f}" if person.stature else "–"] * tall
+        table.add_row(
+            str(person.identity), first, last, escape(person.last_camera), cameras, *stature
+        )
     Console().print(table)
     return 0
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engines.streaming import StreamingReid
 from pipeline.continuity import Continuity, Known
 from pipeline.errors import SettingsError
-from pipeline.footing import WALK, Footing, take
+from pipeline.footing import WALK, Footing, grown, take
 from pipeline.frames import FloatArray, Frame, IntArray, Path, TrackletUpdate, Tracks
 from pipeline.ground import FloorMap
 from pipeline.identify.similarity import Mapping
@@ -242,7 +242,11 @@ class Tracklets:
         crops = self._rows["crops"][places] = self._pool.frames_seen(slots)
         self._rows["told"][places] = -np.inf
         self._rows["changed"][places[sound]] = self._continuity.note(
-            slots[sound], embeddings[sound], crops[sound], ready["time"][sound]
+            slots[sound],
+            embeddings[sound],
+            crops[sound],
+            ready["time"][sound],
+            grown(self._rows["walk"][places[sound]]),
         )
 
     def _tell(self) -> list[TrackletUpdate]:

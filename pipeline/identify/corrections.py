@@ -77,5 +77,7 @@ def _agreement(
     frames = gallery.table["frames"]
     cosines = gallery.looks[rows] @ gallery.looks[others].T
     likeness = settings.mapping(cosines, frames[rows], frames[others])
+    if where.build is not None:
+        likeness += where.build
     mean = (likeness.max(axis=1).mean() + likeness.max(axis=0).mean()) / 2
     return float(mean + min(where.place.max(), 0.0))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import stature
 from pipeline.errors import IdentifyError
-from pipeline.frames import IntArray
+from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.paths import Paths, steps
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,9 @@ class Floors:
         settings = self.settings
         grounds = settings.grounds.values()
         area = max(ground.area / (4 * math.pi * ground.error**2) for ground in grounds)
-        return max(math.log1p(area) / settings.lasting, settings.handover)
+        places = max(math.log1p(area) / settings.lasting, settings.handover)
+        # Several rows of one identity count for up to twice a pair.
+        return places + 2 * stature.most(min(ground.error for ground in grounds))
 
     def know(self, cameras: Sequence[str]) -> None:
         grounds = self.settings.grounds
@@ -89,6 +92,26 @@ class Floors:
         self._error = np.array([g.error if g else np.nan for g in known])
         self._area = np.array([g.area if g else np.nan for g in known])
         self._metric = np.array([bool(g and g.metric) for g in known], np.bool_)
+
+    def build(
+        self,
+        camera: Cameras,
+        tall: FloatArray,
+        measured: IntArray,
+        others: tuple[Cameras, FloatArray, IntArray],
+    ) -> FloatArray:
+        """(Q, R) log-likelihood ratios by how tall people are; 0 where one was never measured."""
+        their_camera, their_tall, their_measured = others
+        once = np.float32(1) / np.maximum(measured, 1).astype(np.float32)
+        their_once = np.float32(1) / np.maximum(their_measured, 1).astype(np.float32)
+        ruler = np.square(stature.RULER * np.nan_to_num(self._error)).astype(np.float32)
+        ratio = stature.likeness(
+            tall[:, None] - their_tall[None, :],
+            once[:, None] + their_once[None, :],
+            ruler[camera][:, None] + ruler[their_camera][None, :],
+        )
+        ratio *= (measured > 0)[:, None] & (their_measured > 0)[None, :]
+        return ratio
 
     def comparable(self, ours: Cameras, theirs: Cameras) -> NDArray[np.bool_]:
         """Whether cameras (Q, 1) and (1, R) give places in one frame."""

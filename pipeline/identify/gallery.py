@@ -43,6 +43,8 @@ ROW = np.dtype(
         ("confidence", np.float32),
         ("score", np.float32),  # of the last judgement
         ("live", np.bool_),
+        ("stature", np.float32),  # metres, where it was measured…
+        ("measured", np.int64),  # …in so many steps
     ]
 )
 
@@ -151,7 +153,15 @@ class Gallery:
 
     def presence(self, rows: IntArray) -> Presence:
         some = self.table[rows]
-        return Presence(some["camera"], some["first"], some["last"], rows, self.paths)
+        return Presence(
+            some["camera"],
+            some["first"],
+            some["last"],
+            some["stature"],
+            some["measured"],
+            rows,
+            self.paths,
+        )
 
     def camera_index(self, name: str) -> int:
         if name not in self._camera_index:
@@ -192,6 +202,7 @@ class Gallery:
         walked = [u.path for u, fine in zip(latest, sound.tolist(), strict=True) if fine]
         self.paths.write(rows.tolist(), walked, len(self._room))
         self.paths.cut(rows[back], times[sound][back])
+        table["stature"][rows], table["measured"][rows] = self.paths.stature(rows)
         return rows
 
     def end(self, tracklets: Iterable[tuple[str, int]]) -> IntArray:

@@ -4,12 +4,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import IdentifyError
 from pipeline.frames import FloatArray
 from pipeline.identify.gallery import Gallery
 from pipeline.identify.matcher import resemblance
 from pipeline.identify.similarity import Mapping
+
+_MEASURED = 4
+"""Steps from which on a tracklet's stature is told: a glance may be of half a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Person:
     """Tracklets kept of it, which is at most the settings' `rows_per_identity` once they ended."""
     live: bool
     last_camera: str
+    stature: float | None = None
+    """Metres that the person measures, to the centimetre; None where no camera with a floor in metres said."""
 
 
 def find(gallery: Gallery, embedding: FloatArray, k: int, mapping: Mapping) -> list[Match]:
@@ -74,6 +80,13 @@ def people(gallery: Gallery) -> list[Person]:
                 tracklets=len(some),
                 live=bool(some["live"].any()),
                 last_camera=gallery.cameras[some["camera"][some["last"].argmax()]],
+                stature=_stature(some),
             )
         )
     return answer
+
+
+def _stature(rows: NDArray[np.void]) -> float | None:
+    """The median over tracklets that were measured more often than a glance."""
+    told = rows["stature"][rows["measured"] >= _MEASURED]
+    return round(float(np.median(told)), 2) if len(told) else None

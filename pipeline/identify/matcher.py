@@ -29,7 +29,7 @@ class Evidence:
     at: IntArray
     """(P,) where in `rows` the tracklets under judgement are."""
     likeness: FloatArray
-    """Log-likelihood ratio by appearance."""
+    """Log-likelihood ratio by appearance: looks, and where it is known, build."""
     gap: FloatArray
     place: FloatArray
     forbidden: NDArray[np.bool_]
@@ -117,9 +117,10 @@ def weigh(
     where.gap[own], where.place[own], where.forbidden[own] = np.inf, -np.inf, False
     if where.floor is not None:
         where.floor[own] = np.nan
-    return Evidence(
-        rows, at, likeness[:, chosen], where.gap, where.place, where.forbidden, where.floor
-    )
+    likeness = likeness[:, chosen]
+    if where.build is not None:
+        likeness += where.build
+    return Evidence(rows, at, likeness, where.gap, where.place, where.forbidden, where.floor)
 
 
 def settle(

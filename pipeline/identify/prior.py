@@ -72,6 +72,10 @@ class Presence:
     camera: NDArray[np.int32]
     first: NDArray[np.float64]
     last: NDArray[np.float64]
+    stature: FloatArray
+    """Metres…"""
+    measured: IntArray
+    """…and how often they were measured; 0 where never."""
     rows: IntArray | None = None
     """Where in `paths` they are; None where nobody has a path."""
     paths: Paths | None = None
@@ -90,6 +94,8 @@ class Circumstances:
     floor: FloatArray | None = None
     """The part of `place` that two simultaneous ways over the floor have; NaN where there are none. None where
     nobody's way is known."""
+    build: FloatArray | None = None
+    """Log-likelihood ratio by how tall they are. None where nobody was measured."""
 
 
 class Prior:
@@ -162,10 +168,17 @@ class Prior:
             gap=np.where(at_once, np.inf, np.maximum(gap, 0)).astype(np.float32),
             place=place.astype(np.float32),
             forbidden=at_once & np.isneginf(together),
+            build=self._build(some, others),
         )
         if self._floors and some.paths and others.paths:
             return self._on_the_floor(found, some, others, came_after, math.log(focus))
         return found
+
+    def _build(self, some: Presence, others: Presence) -> FloatArray | None:
+        if not self._floors or not (some.measured.any() and others.measured.any()):
+            return None
+        theirs = others.camera, others.stature, others.measured
+        return self._floors.build(some.camera, some.stature, some.measured, theirs)
 
     def _on_the_floor(
         self,
@@ -208,4 +221,4 @@ class Prior:
             others.camera[other],
         )
         place[one, other] += np.nan_to_num(ratio)
-        return Circumstances(found.gap, place, forbidden, floor)
+        return Circumstances(found.gap, place, forbidden, floor, found.build)

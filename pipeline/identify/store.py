@@ -26,7 +26,7 @@ from pipeline.identify.merged import MOST, TABLE, Pair, all_names, write_pairs
 _log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7468726C  # "thrl", in the file's header
-_SCHEMA = 3
+_SCHEMA = 4
 _BLOCK = 256
 _PAUSE = 5.0
 """Seconds until a reservation that failed is tried again: the loop waits for it."""
@@ -45,17 +45,22 @@ CREATE TABLE tracklets (
     serial INTEGER PRIMARY KEY, identity INTEGER NOT NULL, camera TEXT NOT NULL,
     local_id INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, since REAL NOT NULL,
     frames INTEGER NOT NULL, judged INTEGER NOT NULL, confidence REAL NOT NULL, score REAL NOT NULL,
-    embedding BLOB NOT NULL
+    stature REAL NOT NULL, measured INTEGER NOT NULL, embedding BLOB NOT NULL
 );
 CREATE INDEX tracklets_of_identity ON tracklets (identity);
 CREATE TABLE forgotten (request INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL);
 INSERT INTO numbers VALUES (1);
 {TABLE}"""
-_UPGRADES = ("ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';", TABLE)
+_UPGRADES = (
+    "ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';",
+    TABLE,
+    "ALTER TABLE tracklets ADD COLUMN stature REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE tracklets ADD COLUMN measured INTEGER NOT NULL DEFAULT 0;",
+)
 """What makes of each schema the next one."""
 _COLUMNS = (
     "serial", "identity", "camera", "local_id", "first", "last", "since", "frames", "judged",
-    "confidence", "score",
+    "confidence", "score", "stature", "measured",
 )  # fmt: skip
 
 _Record = tuple[object, ...]
@@ -286,7 +291,10 @@ class GalleryStore:
         self._db.executemany("DELETE FROM tracklets WHERE serial = ?", gone)
         marks = ", ".join("?" * (len(_COLUMNS) + 1))
         records = [record for record in changes.values() if record is not None]
-        self._db.executemany(f"INSERT OR REPLACE INTO tracklets VALUES ({marks})", records)
+        names = ", ".join((*_COLUMNS, "embedding"))
+        self._db.executemany(
+            f"INSERT OR REPLACE INTO tracklets ({names}) VALUES ({marks})", records
+        )
 
     def _erase(self, identities: Iterable[int]) -> int:
         some = [(identity,) for identity in identities]

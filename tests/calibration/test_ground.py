@@ -1,6 +1,7 @@
 """Floors of cameras, against the cameras of the synthetic world, whose geometry is exact."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from calibration.floor_plan import area, overlaps, shared
 from calibration.homography import apply, fit
 from calibration.known_site import read_known
 from calibration.point_pairs import PointPairs, floor_of, read_points
-from pipeline.footing import WALK, Footing, complete, take
+from pipeline.footing import WALK, Footing, complete, grown, take
 from pipeline.frames import STEP, Frame, Tracks
 from pipeline.ground import METRES, FloorMap, GroundSettings
 from pipeline.publish.record import Recorder
@@ -84,6 +85,49 @@ def test_feet_are_placed_where_the_camera_looks(camera, tmp_path):
         moved = pixels + step * np.eye(2)[axis]
         stepped = (floor(moved) - floor(pixels)) / step
         np.testing.assert_allclose(slope[:, :, axis], stepped, rtol=0.08, atol=2e-4)
+
+
+def poles(camera, places, tall):
+    """Of people as thin as poles, with nothing but feet and a crown."""
+    feet = pixels_of(camera, places)
+    crowns = camera.project(np.column_stack([places, np.full(len(places), tall)]))[0]
+    x = (feet[:, 0] + crowns[:, 0]) / 2
+    return np.column_stack([x - 9, crowns[:, 1], x + 9, feet[:, 1]]).astype(np.float32)
+
+
+def told_statures(ground, camera, places, tall):
+    floor, boxes = FloorMap(ground), poles(camera, places, tall)
+    return floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)
+
+
+@pytest.mark.parametrize("camera", [WEST, BENT, Camera("steep", (9, 3, 5), (9, 8, 0), 76, SIZE)])
+@pytest.mark.parametrize("tall", [1.2, 1.93])
+def test_people_are_as_tall_as_they_are(camera, tall, tmp_path):
+    """Where the focal length is known, and where the floor's right angles have to tell it."""
+    (known,) = read_known(described(tmp_path / "site.json", camera))
+    rng = np.random.default_rng(2)
+    typed, places = seen_floor(rng, 30), seen_floor(rng, 40)
+    typed = typed[(pixels_of(camera, typed) > 0).all(axis=1)]
+    typed = typed[(pixels_of(camera, typed) < SIZE).all(axis=1)]
+    points, _ = floor_of(PointPairs(camera.name, pixels_of(camera, typed), typed), SIZE)
+    for ground, within in ((known, 0.01), (points, 0.03)):
+        got = told_statures(ground, camera, places, tall)
+        assert np.isfinite(got).sum() > 8
+        np.testing.assert_allclose(got[np.isfinite(got)], tall, atol=within)
+
+
+def test_nobody_is_measured_where_nothing_is_known_of_heights(tmp_path):
+    (known,) = read_known(described(tmp_path / "site.json", WEST))
+    places = np.array([[9.0, 8.0], [9.5, 8.5]])
+    assert np.isfinite(told_statures(known, WEST, places, 1.7)).all()
+    pixels = replace(known, frame="west")  # its unit is a pixel of its own picture
+    squeezed = replace(known, floor=(*np.multiply(known.floor[:3], 1.5), *known.floor[3:]))
+    for ground in (pixels, squeezed):
+        assert np.isnan(told_statures(ground, WEST, places, 1.7)).all()
+    floor, boxes = FloorMap(known), poles(WEST, places, 1.7)
+    boxes[0, 1] = 0.0  # the head is above the picture
+    boxes[1, 1] += 0.7 * (boxes[1, 3] - boxes[1, 1])  # legs and nothing else
+    assert np.isnan(floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)).all()
 
 
 @pytest.mark.parametrize("bend", [(-0.32, 0.1), (-0.35, 0.12), (-0.05, 0.0), (0.2, 0.05)])
@@ -376,6 +420,25 @@ def test_a_floor_that_is_none_is_refused(tmp_path, line, told):
     assert "\n" not in str(error.value)
 
 
+def test_a_track_that_passes_to_somebody_taller_is_noticed(tmp_path):
+    (ground,) = read_known(described(tmp_path / "site.json", WEST))
+    rng = np.random.default_rng(6)
+    told = {}
+    for taller in (0.0, 0.03, 0.15):
+        footing, walks, said = Footing({"west": FloorMap(ground)}), np.zeros(1, WALK), []
+        for i in range(150):
+            place = np.array([[6 + i / 50, 8.0]])
+            box = poles(WEST, place, 1.68 + taller * (i >= 75)) + rng.normal(0, 1.5, 4)
+            footing.note(walks, np.array([0]), "west", box.astype(np.float32), SIZE, i * STEP / 5)
+            said.append(float(grown(walks)[0]))
+        told[taller] = np.array(said)
+    assert (told[0.0][:30] == 0).all(), "too little is known yet"
+    assert told[0.0][55:].min() > 0
+    assert told[0.03][55:].min() > 0, "nobody is measured as well as that"
+    assert told[0.15][:75].min() >= 0
+    assert told[0.15][75 + 5 * 6 :].min() < -2
+
+
 def test_steps_are_means_of_where_the_feet_were(tmp_path):
     (ground,) = read_known(described(tmp_path / "site.json", WEST))
     footing, walks = Footing({"west": FloorMap(ground)}), np.zeros(2, WALK)
@@ -393,6 +456,12 @@ def test_steps_are_means_of_where_the_feet_were(tmp_path):
         path.places, [places[:5].mean(axis=0), places[5:].mean(axis=0)], 1e-4
     )
     np.testing.assert_allclose(path.times, [100.5 * STEP, 101.5 * STEP])
+    floor = FloorMap(ground)
+    boxes = np.column_stack([feet - np.array((20, 100)), feet + np.array((20, 0))]).astype(
+        np.float32
+    )
+    tall = floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)
+    np.testing.assert_allclose(path.statures, [tall[:5].mean(), tall[5:].mean()], 1e-5)
     # Two hundredths of 100 pixels across, three along, of which 0.3 + 0.7 / 5 are left in a mean of five.
     _, slope = FloorMap(GroundSettings("west", SIZE, ground.floor, 0.25)).locate(feet[2:3])
     one = slope[0] @ np.diag([2.0, 3.0]) ** 2 @ slope[0].T * 0.44

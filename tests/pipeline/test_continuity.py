@@ -71,6 +71,19 @@ def test_a_change_is_noticed_within_the_newest_crops_and_dated(before):
     np.testing.assert_allclose(known.embedding, own[: known.frames].mean(axis=0), atol=1e-6)
 
 
+def test_somebody_else_in_the_same_clothes_is_noticed_by_what_else_is_known():
+    """Such as how tall he is; but a doubt alone does not part a track whose crops agree."""
+    rng = np.random.default_rng(4)
+    mean = np.cumsum(looks(person(rng), 9, rng), axis=0) / np.arange(1, 10)[:, None]
+    for doubt, parts in ((0.0, False), (-3.0, False), (-30.0, True)):
+        continuity = Continuity(4, SIZE, Mapping(even=0.5), NEWEST, against=3.0)
+        noticed = [
+            continuity.note(SLOT, mean[n : n + 1], np.array([n + 1]), np.array([float(n)]), doubt)
+            for n in range(9)
+        ]
+        assert np.any(noticed) == parts
+
+
 def test_one_person_stays_one():
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -273,6 +273,8 @@ def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):
         db.execute("ALTER TABLE network DROP COLUMN digest")
         db.execute("INSERT INTO network VALUES ('grl-edge', 48)")
         db.execute("DROP TABLE merged")
+        for column in ("stature", "measured"):
+            db.execute(f"ALTER TABLE tracklets DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")
     db.close()
     Identifier(IdentifySettings(), GalleryStore(path, "grl-edge", digest="a" * 64)).close()

@@ -134,11 +134,14 @@ def test_names_are_followed_from_run_to_run_and_their_number_is_bounded(path):
     db.close()
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 2, 3])
 def test_a_file_of_before_goes_on(path, schema):
-    """Schema 1 noted no weights, schema 2 no pairs."""
+    """Schema 1 noted no weights, schema 2 no pairs, schema 3 not how tall anybody is."""
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE merged")
+        for column in ("stature", "measured"):
+            db.execute(f"ALTER TABLE tracklets DROP COLUMN {column}")
+        if schema < 3:
+            db.execute("DROP TABLE merged")
         if schema == 1:
             db.execute("ALTER TABLE network DROP COLUMN digest")
         db.execute(f"PRAGMA user_version = {schema}")
@@ -146,6 +149,9 @@ def test_a_file_of_before_goes_on(path, schema):
     merged(path)[0].close()
     store = GalleryStore(path, "grl-edge")
     assert store.names(1) == {1, 2}
+    table, _, _ = store.load()
+    assert len(table), "what `merged` writes reads as it was written, wherever the columns are"
+    assert not table["measured"].any()
     store.close()
 
 

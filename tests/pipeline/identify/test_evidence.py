@@ -51,7 +51,10 @@ def test_no_cosine_is_proof():
 
 def presence(*rows):
     camera, first, last = zip(*rows, strict=True)
-    return Presence(np.array(camera, np.int32), np.array(first, float), np.array(last, float))
+    unknown = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.int64)
+    return Presence(
+        np.array(camera, np.int32), np.array(first, float), np.array(last, float), *unknown
+    )
 
 
 def test_a_gap_is_weighed_by_the_travel_time_of_its_pair():

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
+from pipeline import stature
 from pipeline.frames import STEP, EventKind, Path, TrackletUpdate
 from pipeline.identify import FloorSettings, Ground, Identifier, IdentifySettings, Mapping, Site
 from pipeline.identify.floor import Floors
 from pipeline.identify.paths import KEPT, Paths
+from pipeline.identify.store import GalleryStore
 
 ERROR, AREA = 0.25, 150.0
 GROUNDS = {name: Ground("floor", ERROR, AREA) for name in ("a", "b", "far")}
@@ -21,21 +23,23 @@ ANNA, BEN = np.eye(8, dtype=np.float32)[:2]
 SPREAD = (0.02, 0.005, 0.03)
 
 
-def way(*points, start=0.0):
+def way(*points, start=0.0, stature=0.0):
     """A path with a place in each step from `start` on."""
     times = start + STEP * (np.arange(len(points)) + 0.5)
     spread = np.tile(np.float32(SPREAD), (len(points), 1))
-    return Path(times, np.array(points, np.float32), spread)
+    statures = np.full(len(points), stature, np.float32)
+    return Path(times, np.array(points, np.float32), spread, statures)
 
 
-def walk(identifier, people, *, start=0.0, steps=8, end=()):
+def walk(identifier, people, *, start=0.0, steps=8, end=(), statures=()):
     """{(camera, id): (look, place at the start, velocity)} for some steps, an update a step."""
+    statures = dict(statures)
     for i in range(steps):
         now = start + STEP * (i + 1)
         updates = []
         for (camera, local), (look, place, velocity) in people.items():
             at = np.add(place, np.multiply(velocity, STEP * (i + 0.5)))
-            path = way(at, start=start + STEP * i)
+            path = way(at, start=start + STEP * i, stature=statures.get((camera, local), 0.0))
             updates.append(
                 TrackletUpdate(camera, local, now, look, i + 1, 0.5, since=start, path=path)
             )
@@ -132,6 +136,54 @@ def test_a_site_without_floors_is_judged_as_ever(site):
     for i, (updates, ended, now) in enumerate(sim.ticks):  # in cameras that nothing is known of
         sim.ticks[i] = ([replace(u, path=way((1, 1), start=now)) for u in updates], ended, now)
     assert judged(FloorSettings()) == judged(strange) == plain
+
+
+@pytest.mark.parametrize("away", [0.0, 0.04, 0.1, 0.3])
+def test_statures_say_what_normal_distributions_say(away):
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    camera = np.array([0, 1], np.int32)
+    tall, measured = np.array([1.7, 1.7 + away], np.float32), np.array([5, 20])
+    got = floors.build(camera, tall, measured, (camera, tall, measured))
+    few = 1 / 5 + 1 / 20
+    same = 2 * (stature.RULER * ERROR) ** 2 + few * stature.GLANCE**2
+    stray = stature.STRAY + few * stature.STRAY_GLANCE
+    one = norm.pdf(away, scale=np.sqrt(same))
+    two = norm.pdf(away, scale=np.sqrt(same + 2 * stature.PEOPLE**2))
+    assert got[0, 1] == pytest.approx(np.log((1 - stray) * one / two + stray), abs=1e-4)
+    assert got[0, 1] == pytest.approx(got[1, 0], abs=1e-6)
+    unknown = floors.build(camera, tall, np.array([5, 0]), (camera, tall, measured))
+    assert (unknown[1] == 0).all()
+
+
+@pytest.mark.parametrize(("tall", "same"), [(1.66, True), (1.83, False)])
+def test_people_in_the_same_clothes_are_told_apart_by_how_tall_they_are(tmp_path, tall, same):
+    """Also on the next day, when nothing is known of where they went."""
+    store = GalleryStore(tmp_path / "people.db", "grl-edge")
+    settings = IdentifySettings(mapping=Mapping(even=0.5, slope=8.0), site=SITE, floor=FLOOR)
+    first = Identifier(settings, store)
+    walk(first, {("far", 9): (BEN, (2, 2), (0, 0))}, end=[("far", 9)], start=-60)
+    one = {("a", 1): (ANNA, (2, 2), (0.5, 0))}
+    walk(first, one, end=[("a", 1)], statures={("a", 1): 1.65}, steps=20)
+    known = first.identity_of("a", 1)
+    assert {p.identity: p.stature for p in first.list()} == {known: 1.65, 1: None}
+    first.close()
+    again = Identifier(settings, GalleryStore(tmp_path / "people.db", "grl-edge"))
+    other = {("far", 1): (ANNA, (2, 2), (0.5, 0))}
+    walk(again, other, statures={("far", 1): tall}, steps=20, start=7200.0)
+    assert (again.identity_of("far", 1) == known) is same
+    again.close()
+
+
+def test_a_stature_is_the_median_of_what_was_seen_of_it():
+    paths = Paths()
+    for step, tall in enumerate((1.7, 0.0, 1.72, 1.1, 1.71, 0.0)):  # once only half of him
+        paths.write([0], [way((step, 0), start=step * STEP, stature=tall)], 2)
+    tall, measured = paths.stature(np.array([0, 1]))
+    assert tall == pytest.approx([1.705, 0.0])
+    assert measured.tolist() == [4, 0]
+    paths.cut(np.array([0]), np.array([2.9 * STEP]))  # the rest was of somebody else
+    assert paths.stature(np.array([0]))[0] == pytest.approx([1.71])
 
 
 def test_ways_are_remembered_for_a_bounded_time():

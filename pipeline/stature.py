@@ -1,0 +1,47 @@
+"""How tall people are, by a camera that knows its floor, and what that says about two being one person.
+
+Boxes of two seconds give away a person's height within three centimetres, and people differ by nine. It is what tells
+those apart who wear the same: networks see crops of one size, whoever stands in them.
+"""
+
+import numpy as np
+
+from pipeline.frames import FloatArray, IntArray
+
+PEOPLE = 0.09
+"""Metres: deviation of how tall people are."""
+RULER = 0.12
+"""What a camera is off by in ever so many steps: one deviation, in errors of its floor…"""
+GLANCE = 0.05
+"""…and what a single step is off by besides, in metres."""
+STRAY, STRAY_GLANCE = 0.01, 0.2
+"""Share of statures that are of something else, such as somebody whose feet are hidden; of single steps more."""
+
+
+def likeness(away: FloatArray, few: FloatArray, ruler: FloatArray) -> FloatArray:
+    """Log-likelihood ratios of statures being one person's that are `away` metres from each other.
+
+    few: 1/steps of one plus 1/steps of the other; ruler: variance that no number of steps removes.
+    """
+    same = ruler + np.float32(GLANCE**2) * few
+    other = same + np.float32(2 * PEOPLE**2)
+    ratio = np.sqrt(other / same)
+    ratio *= np.exp(np.square(away) * (1 / other - 1 / same) / 2)
+    stray = np.minimum(np.float32(STRAY_GLANCE) * few + np.float32(STRAY), np.float32(0.5))
+    likely: FloatArray = np.log((1 - stray) * ratio + stray)
+    return likely
+
+
+def most(error: float) -> float:
+    """What likeness can add, where floors are off by `error` metres."""
+    return float(np.log(np.hypot(PEOPLE, RULER * error) / (RULER * error)))
+
+
+def middle(statures: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Medians (N,) of rows (N, K) of which those that are 0 are not known, and how many are; 0 of none."""
+    known = np.where(statures > 0, statures, np.inf)
+    known.sort(axis=1)
+    count = np.isfinite(known).sum(axis=1)
+    row, before = np.arange(len(known)), np.maximum(count - 1, 0) // 2
+    pair = known[row, before] + known[row, count // 2]
+    return np.where(count > 0, pair / 2, 0).astype(np.float32), count
