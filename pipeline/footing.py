@@ -75,9 +75,8 @@ class Footing:
         total["time"][rows] += time
         total["place"][rows] += places
         total["spread"][rows] += spread
-        total["stature"][rows] += (
-            statures  # one look without a head leaves the step without a stature
-        )
+        # One look without a head leaves the step without a stature.
+        total["stature"][rows] += statures
 
 
 def grown(walks: Walks) -> FloatArray:

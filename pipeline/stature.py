@@ -5,6 +5,7 @@ those apart who wear the same: networks see crops of one size, whoever stands in
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.frames import FloatArray, IntArray
 
@@ -16,6 +17,11 @@ GLANCE = 0.05
 """…and what a single step is off by besides, in metres."""
 STRAY, STRAY_GLANCE = 0.01, 0.2
 """Share of statures that are of something else, such as somebody whose feet are hidden; of single steps more."""
+
+LONG = 8
+"""Steps from which on a stature says something of its camera's ruler."""
+_CROWD = 14
+"""People who say as much of what a ruler is off by as is known of it before."""
 
 
 def likeness(away: FloatArray, few: FloatArray, ruler: FloatArray) -> FloatArray:
@@ -35,6 +41,22 @@ def likeness(away: FloatArray, few: FloatArray, ruler: FloatArray) -> FloatArray
 def most(error: float) -> float:
     """What likeness can add, where floors are off by `error` metres."""
     return float(np.log(np.hypot(PEOPLE, RULER * error) / (RULER * error)))
+
+
+def off(camera: NDArray[np.int32], who: IntArray, statures: FloatArray, cameras: int) -> FloatArray:
+    """(cameras,) metres by which each finds people taller than the others do: by tracklets (N,) of whoever it saw.
+
+    Half believed where a dozen were, for people differ. Without it, a floor that was measured badly would make
+    everybody somebody else elsewhere.
+    """
+    seen = np.unique(camera)
+    found = np.zeros(cameras, np.float32)
+    if len(seen) > 1:
+        people = np.array([len(np.unique(who[camera == i])) for i in seen])
+        medians = np.array([np.median(statures[camera == i]) for i in seen])
+        usual = np.average(medians, weights=people)
+        found[seen] = (medians - usual) * people / (people + _CROWD)
+    return found
 
 
 def middle(statures: FloatArray) -> tuple[FloatArray, IntArray]:

@@ -92,6 +92,12 @@ class Floors:
         self._error = np.array([g.error if g else np.nan for g in known])
         self._area = np.array([g.area if g else np.nan for g in known])
         self._metric = np.array([bool(g and g.metric) for g in known], np.bool_)
+        self._off = np.zeros(len(known), np.float32)
+
+    def measure(self, camera: Cameras, who: IntArray, tall: FloatArray, measured: IntArray) -> None:
+        """Let those who were seen tell what each camera's ruler is off by."""
+        known = (who > 0) & (measured >= stature.LONG)
+        self._off = stature.off(camera[known], who[known], tall[known], len(self._off))
 
     def build(
         self,
@@ -106,7 +112,7 @@ class Floors:
         their_once = np.float32(1) / np.maximum(their_measured, 1).astype(np.float32)
         ruler = np.square(stature.RULER * np.nan_to_num(self._error)).astype(np.float32)
         ratio = stature.likeness(
-            tall[:, None] - their_tall[None, :],
+            (tall - self._off[camera])[:, None] - (their_tall - self._off[their_camera])[None, :],
             once[:, None] + their_once[None, :],
             ruler[camera][:, None] + ruler[their_camera][None, :],
         )

@@ -160,6 +160,8 @@ class Identifier:
         if self._thought <= now < self._thought + self.settings.again:
             return np.empty(0, np.int64)
         self._thought, table = now, gallery.table
+        self._prior.know(gallery.cameras)
+        self._prior.measure(table)
         late = (table["identity"] > 0) & (table["last"] > now - self.settings.lately)
         rows = np.flatnonzero(late & (table["judged"] > 0))
         rows = rows[gallery.of_this_run(rows)]

@@ -140,6 +140,12 @@ class Prior:
                     self._together[index[b], index[a]] = value
         np.fill_diagonal(self._together, -np.inf)  # nobody is in one camera twice at once
 
+    def measure(self, table: NDArray[np.void]) -> None:
+        """Where floors are rulers, hold them against each other by the tracklets (R,) that they measured."""
+        if self._floors:
+            columns = ("camera", "identity", "stature", "measured")
+            self._floors.measure(*(table[name] for name in columns))
+
     def weigh(self, some: Presence, others: Presence, focus: float = 1.0) -> Circumstances:
         """Compare Q tracklets with R others.
 

@@ -74,15 +74,26 @@ def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
 
 
 def erase_events(path: Path, identities: Set[int]) -> int:
-    """Lines that tell of identities, or of a tracklet that was held to be one in the end; how many there were."""
+    """Lines that tell of identities, or of a tracklet that was held to be one in the end; how many there were.
+
+    Only lines that name them or their tracklets are read as JSON: a live loop waits meanwhile.
+    """
     if not path.is_file():
         return 0
+    named = _naming("identity|previous", identities)
+    with path.open() as file:
+        theirs = {json.loads(line)["local_id"] for line in file if named.search(line)}
+    if not theirs:
+        return 0
+    told = re.compile(f"{named.pattern}|{_naming('local_id', theirs).pattern}")
     last: dict[tuple[str, int], int] = {}
     with path.open() as file:
-        for event in map(json.loads, file):
+        for event in map(json.loads, filter(told.search, file)):
             last[event["camera"], event["local_id"]] = event["identity"]
 
     def kept(line: str) -> str:
+        if not told.search(line):
+            return line
         event = json.loads(line)
         if event["kind"] == EventKind.FORGOTTEN:
             return line
@@ -107,6 +118,11 @@ def erase_rows(path: Path, identities: Set[int]) -> int:
             out.write(kept)
             count += erased
     return count
+
+
+def _naming(keys: str, numbers: Set[int]) -> re.Pattern[str]:
+    """What a line of JSON has in which one of these keys has one of these numbers."""
+    return re.compile(rf'"(?:{keys})":\s*(?:{"|".join(map(str, numbers))})\b')
 
 
 def _shown(path: Path, identities: Set[int]) -> bool:

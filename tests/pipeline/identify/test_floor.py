@@ -156,6 +156,30 @@ def test_statures_say_what_normal_distributions_say(away):
     assert (unknown[1] == 0).all()
 
 
+def test_people_tell_which_camera_has_a_bad_ruler():
+    """A floor that was measured badly must not make everybody somebody else in the other camera."""
+    rng = np.random.default_rng(8)
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    people, wrong = rng.normal(1.7, 0.09, 60).astype(np.float32), np.float32(0.15)
+    camera = np.repeat(np.array([0, 1], np.int32), 60)
+    tall, measured = np.concatenate([people, people[::-1] + wrong]), np.full(120, 20)
+    one = camera[:1], np.float32([1.7]), measured[:1]
+    other = camera[-1:], np.float32([1.7]) + wrong, measured[:1]
+    alone = floors.build(*one, other)[0, 0]
+    who = np.arange(1, 121)
+    for heard, believed in (
+        (camera >= 0, True),
+        (camera == 0, False),  # nobody to compare it with
+        (who % 60 < 2, False),  # two people may be tall
+    ):
+        floors.measure(camera[heard], who[heard], tall[heard], measured[heard])
+        assert (floors.build(*one, other)[0, 0] > 0) == believed
+    for names, steps in ((0 * who, measured), (who, measured // 5)):  # of nobody, and glances
+        floors.measure(camera, names, tall, steps)
+        assert floors.build(*one, other)[0, 0] == alone < 0
+
+
 @pytest.mark.parametrize(("tall", "same"), [(1.66, True), (1.83, False)])
 def test_people_in_the_same_clothes_are_told_apart_by_how_tall_they_are(tmp_path, tall, same):
     """Also on the next day, when nothing is known of where they went."""
