@@ -13,6 +13,7 @@ from pipeline.ingest.redact import redact
 COMMANDS = {
     "collect": "pictures of a site to measure on, deleted after some days",
     "int8": "a network in eight bits, if it is as good as it was",
+    "ranges": "what a detector's package needs to compute in eight bits on CPUs, written into it",
     "threshold": "how much a likeness says, learned from a run without labels",
     "ground": "where in each picture which part of the floor is",
     "travel": "which cameras neighbour which, and how long people take",

@@ -18,9 +18,8 @@ from engines.errors import EngineError, PackageError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
 from engines.options import between, count
-from engines.package import Kind, Manifest, Quantisation, read_manifest
+from engines.package import FASTEST, PRECISIONS, Kind, Manifest, Quantisation, read_manifest
 
-PRECISIONS = ("f32", "bf16", "f16", "int8")
 EXAMPLES = """examples:
   python -m engines build weights.safetensors -o engines-here/grl --precision bf16
   python -m engines build yolo11n.pt -o engines-here/people --size 384x640
@@ -148,14 +147,17 @@ def _verify(options: argparse.Namespace, console: Console) -> int:
 def _bench(options: argparse.Namespace, console: Console) -> int:
     bench = importlib.import_module("engines.bench")
     manifest = None if is_foreign(options.package) else read_manifest(options.package)
-    engine = open_engine(options.package, threads=options.threads)
+    engine = open_engine(options.package, precision=options.precision, threads=options.threads)
     batches = [n for n in options.batches if n <= engine.max_batch]
     if not batches:
         raise PackageError(f"{options.package} takes {engine.max_batch} pictures at once, at most")
     # What a matrix product reaches in int8 is not known: OpenVINO has none outside of quantised graphs.
-    on_cpu = manifest is not None and manifest.device == "cpu" and manifest.precision != "int8"
+    precision = options.precision or (manifest.precision if manifest else FASTEST)
+    on_cpu = (
+        manifest is not None and manifest.device == "cpu" and precision not in ("int8", FASTEST)
+    )
     with console.status("measuring the machine") as status:
-        peak = bench.cpu_peak(manifest.precision) if on_cpu and manifest else None
+        peak = bench.cpu_peak(precision) if on_cpu else None
         macs = manifest.macs if manifest else None
         timings = bench.time_engine(
             engine, batches, macs=macs, peak=peak, seconds=options.seconds, report=status.update
@@ -324,6 +326,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batches", type=_counts, default=[1, 4, 16], help="1,4,16")
     bench.add_argument("--seconds", type=between(0.01, 3600), default=2.0, help="a batch (2)")
     bench.add_argument("--threads", type=count)
+    bench.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, FASTEST),
+        help="instead of what the package was built for",
+    )
 
     inspect = commands.add_parser("inspect", help="what a package is")
     inspect.set_defaults(command=_inspect)

@@ -42,9 +42,9 @@ def open_engine(
     """The engine in a package, or a foreign detector or re-ID graph (.onnx, .xml) as it is.
 
     `device` (cpu, cuda:0…) and `precision` default to what the package was built for. An f32 package for OpenVINO
-    can compute in any precision that the CPU offers, or in the `fastest`; in other packages precision is part of
-    the plan. `threads` applies on CPUs and defaults to all cores. `max_batch`: no more are ever asked for at once,
-    which lets OpenVINO open faster. `check=False` skips the checksums.
+    can compute in any precision that the CPU offers (in int8 where it brings ranges), or in the `fastest`; in other
+    packages precision is part of the plan. `threads` applies on CPUs and defaults to all cores. `max_batch`: no more
+    are ever asked for at once, which lets OpenVINO open faster. `check=False` skips the checksums.
 
     Nothing is ever rebuilt here: a package that does not fit this machine is an error that says how to build one
     that does.
@@ -88,9 +88,14 @@ def _in_precision(manifest: Manifest, precision: str | None, path: Path) -> Mani
     if precision in (None, manifest.precision):
         return manifest
     if manifest.backend == "openvino" and manifest.precision == "f32":
-        return replace(
-            manifest, precision=openvino.fastest() if precision == "fastest" else precision
-        )
+        if precision == "fastest":
+            eight = manifest.has_ranges and openvino.multiplies_bytes()
+            precision = "int8" if eight else openvino.fastest()
+        if precision == "int8" and not manifest.has_ranges:
+            raise PackageMismatch(
+                f"{path} has no ranges for eight bits: measure them with `python -m calibration ranges {path}`"
+            )
+        return replace(manifest, precision=str(precision))
     if precision == "fastest":
         return manifest
     raise PackageMismatch(

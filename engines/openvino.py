@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import openvino as ov
 
+from engines.eight_bits import in_eight_bits, read_ranges
 from engines.engine import Array, Arrays, TensorSpec, check_batch
 from engines.errors import BackendError, PackageError
 from engines.package import Kind, Manifest, older_than
@@ -23,7 +24,6 @@ one, on which threads wait for one another. Pictures are large enough, and every
 LANES = 2
 """Such a batch is cut once more, and its parts are computed side by side by half of the threads each: threads that
 wait for one another at every layer lose a twentieth on an idle machine, and a quarter beside decoders."""
-PRECISIONS = ("f32", "bf16", "f16", "int8")
 
 
 def version() -> str:
@@ -44,6 +44,15 @@ def fastest() -> str:
     return "bf16" if offers("bf16") else "f32"
 
 
+def multiplies_bytes() -> bool:
+    """Whether this CPU adds up products of bytes in one instruction: without, it is slower, and sums overflow."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return not words.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+
+
 def differences(manifest: Manifest, device: str) -> list[str]:
     """What about this machine is not as the package needs it, in words."""
     found = []
@@ -60,8 +69,11 @@ def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) 
     """The engine in a package's plan."""
     if device != "cpu":
         raise BackendError(f"packages for OpenVINO run on the CPU here, not on {device}")
+    model = read(plan)
+    if manifest.precision == "int8" and manifest.has_ranges:
+        in_eight_bits(model, read_ranges(plan.parent))
     return OpenVINOEngine(
-        read(plan),
+        model,
         precision=manifest.precision,
         max_batch=manifest.max_batch,
         threads=threads,

@@ -20,7 +20,12 @@ from engines.engine import TensorSpec
 from engines.errors import PackageError, PackageMismatch
 
 FORMAT = 1
+PRECISIONS = ("f32", "bf16", "f16", "int8")
+FASTEST = "fastest"
+"""Whichever of them a package and this machine have."""
 MANIFEST = "manifest.json"
+RANGES = "ranges.json"
+"""How large values become: what a float plan lacks to be computed in eight bits."""
 _CHUNK = 1 << 20
 
 
@@ -108,6 +113,11 @@ class Manifest:
     format: int = FORMAT
 
     @property
+    def has_ranges(self) -> bool:
+        """Whether it can compute in eight bits beside the precision of its plan."""
+        return RANGES in self.files
+
+    @property
     def key(self) -> str:
         """Equal for packages that need not be built again."""
         parts = [self.source_sha256, self.kind, self.backend, self.backend_version, self.device]
@@ -145,11 +155,15 @@ def seal(folder: Path, manifest: Manifest, path: Path) -> Manifest:
     return complete
 
 
-def reissue(package: Path, manifest: Manifest, path: Path) -> Manifest:
-    """The same plan at `path`, under a manifest that says more."""
+def reissue(
+    package: Path, manifest: Manifest, path: Path, beside: Mapping[str, str] | None = None
+) -> Manifest:
+    """The same plan at `path`, under a manifest that says more, with these texts beside it."""
     with draft(path) as folder:
         for name in manifest.files:
             shutil.copy(package / name, folder / name)
+        for name, text in (beside or {}).items():
+            (folder / name).write_text(text)
         return seal(folder, manifest, path)
 
 

@@ -21,7 +21,7 @@ from engines import FrameAverages, StreamingReid, open_engine
 from engines.adopt import adopt
 from engines.engine import Engine
 from engines.opening import is_foreign
-from engines.package import Head, Kind, read_manifest, sha256
+from engines.package import FASTEST, Head, Kind, read_manifest, sha256
 from engines.streaming import SlotCounts
 from pipeline.detect import Detector, DetectorSpec
 from pipeline.effort import Effort
@@ -89,7 +89,7 @@ class Status:
 
 def open_fastest(path: Path, most: int | None = None) -> Engine:
     """The network computing as fast as this machine can, for no more than so many pictures at once."""
-    return open_engine(path, precision="fastest", max_batch=most)
+    return open_engine(path, precision=FASTEST, max_batch=most)
 
 
 def run(
@@ -253,10 +253,16 @@ def open_detector(
     path = Path(settings.package)
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
+    if settings.precision != FASTEST:
+        open_network = partial(_open_in, settings.precision)
     detector = Detector(open_network(path, most), spec)
     nothing = np.full((*size, 3), spec.fill, np.uint8)
     detector([nothing] * (most or 1))  # the first run takes longest
     return lambda frames: detector([frame.shown for frame in frames])
+
+
+def _open_in(precision: str, path: Path, most: int | None = None) -> Engine:
+    return open_engine(path, precision=precision, max_batch=most)
 
 
 def may_look_ahead(settings: DetectorSettings) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from engines.package import FASTEST, PRECISIONS
 from pipeline.errors import SettingsError
 from pipeline.folder import FileSettings
 from pipeline.ground import METRES, FloorMap, GroundSettings, OverlapSettings
@@ -54,8 +55,13 @@ class DetectorSettings:
     classes: tuple[int, ...] = (0,)
     sure: float | None = None
     """Boxes of this score may be of somebody new: unless told, what the package says, or 0.5."""
+    precision: str = FASTEST
+    """What it computes in: int8, bf16, f16, f32, or the fastest that the package and this processor have."""
 
     def __post_init__(self) -> None:
+        if self.precision not in (FASTEST, *PRECISIONS):
+            known = ", ".join((FASTEST, *PRECISIONS))
+            raise SettingsError(f"detector.precision is one of {known}, not '{self.precision}'")
         for name, value in (("score", self.score), ("sure", self.sure)):
             if value is not None and not 0 <= value <= 1:
                 raise SettingsError(f"detector.{name} is a score from 0 to 1, not {value}")
