@@ -190,9 +190,12 @@ def reference(
     `size` and `head` say which form of an Ultralytics detector is meant.
     """
     judge: Engine
+    detects = source.suffix in ULTRALYTICS_SUFFIXES
+    if (_is_grl(source) and kind is Kind.DETECTOR) or (detects and kind is not Kind.DETECTOR):
+        raise PackageError(f"{source} is no {kind}, as the package is: it was made from other weights")
     if _is_grl(source):
         judge = importlib.import_module("engines.torch").TorchEngine(source, kind)
-    elif source.suffix in ULTRALYTICS_SUFFIXES:
+    elif detects:
         detectors = importlib.import_module("engines.detectors")
         judge = detectors.TorchDetector(source, size, end_to_end=head is Head.END_TO_END)
     else:

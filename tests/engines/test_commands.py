@@ -15,6 +15,7 @@ import pytest
 from engines.__main__ import main
 from engines.errors import FetchError
 from engines.fetch import Weights, fetch
+from pipeline.settings import MODELS
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -71,6 +72,15 @@ def test_a_detector_is_verified_against_ultralytics_itself(tmp_path, capsys, mon
         ("predictions", 2),
     ]
     assert all(row["largest"] < 1e-2 for row in rows)
+
+
+def test_verify_names_weights_of_another_kind(edge_stream, tmp_path, capsys):
+    detector = str(tmp_path / "people.pt")
+    assert main(["verify", str(edge_stream), "--source", detector]) == 2
+    assert "people.pt is no grl-stream, as the package is" in capsys.readouterr().err
+    shipped = str(MODELS / "person-detector")
+    assert main(["verify", shipped, "--source", str(MODELS / "grl-edge.safetensors")]) == 2
+    assert "grl-edge.safetensors is no detector, as the package is" in capsys.readouterr().err
 
 
 def test_verify_notices_other_weights(edge_stream, tmp_path, capsys):
