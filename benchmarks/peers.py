@@ -283,10 +283,11 @@ def _job(folder: Path, weights: Path, embedder: Path, size: tuple[int, int]) -> 
     export = library.YOLO(copy).export(
         format="openvino", imgsz=list(size), device="cpu", verbose=False
     )
-    package = folder / "package"
-    shipped = read_manifest(Path(DetectorSettings().package))
-    sure = shipped.sure if shipped.source_sha256 == sha256(Path(copy)) else None
-    build(Request(Path(copy), package, precision=fastest(), size=size, sure=sure))
+    package = Path(DetectorSettings().package)
+    shipped = read_manifest(package)
+    if (shipped.source_sha256, shipped.input_size) != (sha256(Path(copy)), size):
+        package = folder / "package"
+        build(Request(Path(copy), package, precision=fastest(), size=size))
     threads = len(os.sched_getaffinity(0))
     return Job(
         [], str(copy), str(export), str(package), str(embedder.resolve()), size, threads, str(folder)

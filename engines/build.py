@@ -192,7 +192,9 @@ def reference(
     judge: Engine
     detects = source.suffix in ULTRALYTICS_SUFFIXES
     if (_is_grl(source) and kind is Kind.DETECTOR) or (detects and kind is not Kind.DETECTOR):
-        raise PackageError(f"{source} is no {kind}, as the package is: it was made from other weights")
+        raise PackageError(
+            f"{source} is no {kind}, as the package is: it was made from other weights"
+        )
     if _is_grl(source):
         judge = importlib.import_module("engines.torch").TorchEngine(source, kind)
     elif detects:
