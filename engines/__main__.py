@@ -189,6 +189,8 @@ def _inspect(options: argparse.Namespace, console: Console) -> int:
         _print_manifest(manifest)
     if options.check:
         open_engine(options.package).close()
+        if manifest.has_ranges:  # as the live loop does
+            open_engine(options.package, precision=FASTEST).close()
         console.print("opens on this machine")
     return 0
 

@@ -48,12 +48,12 @@ def inputs_of_products(model: ov.Model) -> dict[str, list[ov.Node]]:
     return found
 
 
-def in_eight_bits(model: ov.Model, ranges: Ranges) -> None:
+def in_eight_bits(model: ov.Model, ranges: Ranges, whose: Path | str = "a model") -> None:
     """Round what `ranges` name, and the weights of the products that take it. Changes the model."""
     found = inputs_of_products(model)
     if set(ranges) != set(found):
         raise PackageError(
-            f"its {RANGES} are of another graph: measure them anew with `python -m calibration ranges`"
+            f"{RANGES} of {whose} are of another graph: measure them anew with `python -m calibration ranges`"
         )
     for name, products in found.items():
         rounded = _rounded(products[0].input(0).get_source_output(), *ranges[name])

@@ -79,6 +79,15 @@ def open_foreign(
     """A foreign graph, compiled by OpenVINO for this CPU."""
     precision = openvino.fastest() if precision == "fastest" else precision
     model = openvino_model(adopt(path))
+    rounds = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+    if precision == "int8" and not rounds:
+        raise PackageMismatch(
+            f"{path} is a graph in floating point: `python -m calibration int8` makes one in eight bits of it"
+        )
+    if not openvino.offers(precision):
+        raise PackageMismatch(
+            f"{path} cannot be computed in {precision}, which this CPU does not offer"
+        )
     if max_batch is None:
         return openvino.OpenVINOEngine(model, precision=precision, threads=threads)
     return openvino.OpenVINOEngine(model, precision=precision, threads=threads, max_batch=max_batch)
@@ -94,6 +103,11 @@ def _in_precision(manifest: Manifest, precision: str | None, path: Path) -> Mani
         if precision == "int8" and not manifest.has_ranges:
             raise PackageMismatch(
                 f"{path} has no ranges for eight bits: measure them with `python -m calibration ranges {path}`"
+            )
+        if precision == "int8" and not openvino.multiplies_bytes():
+            raise PackageMismatch(
+                f"{path} computes in eight bits, but this processor adds up products of bytes neither fast nor "
+                "exactly (it has no VNNI): ask for the fastest precision"
             )
         return replace(manifest, precision=str(precision))
     if precision == "fastest":

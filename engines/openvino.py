@@ -50,7 +50,7 @@ def multiplies_bytes() -> bool:
         words = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return False
-    return not words.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+    return not words.isdisjoint({"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def differences(manifest: Manifest, device: str) -> list[str]:
@@ -71,7 +71,7 @@ def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) 
         raise BackendError(f"packages for OpenVINO run on the CPU here, not on {device}")
     model = read(plan)
     if manifest.precision == "int8" and manifest.has_ranges:
-        in_eight_bits(model, read_ranges(plan.parent))
+        in_eight_bits(model, read_ranges(plan.parent), plan.parent)
     return OpenVINOEngine(
         model,
         precision=manifest.precision,

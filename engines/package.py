@@ -147,11 +147,19 @@ def seal(folder: Path, manifest: Manifest, path: Path) -> Manifest:
         json.dump(asdict(complete) | {"key": complete.key}, out, indent=2)
         out.flush()
         os.fsync(out.fileno())
-    if path.exists():
-        if not (path / MANIFEST).exists():
-            raise PackageError(f"{path} exists and is not an engine package: it is left as it is")
-        shutil.rmtree(path)
-    folder.rename(path)
+    if not path.exists():
+        folder.rename(path)
+        return complete
+    if not (path / MANIFEST).exists():
+        raise PackageError(f"{path} exists and is not an engine package: it is left as it is")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+    path.rename(aside)
+    try:
+        folder.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
     return complete
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -37,6 +39,7 @@ than 3 against the network's own detections. Other networks, backends and GPUs: 
 """
 _HELD_BACK = 48
 """Frames that judge where there are no labels."""
+_THEN = " && python -m calibration ranges "
 _AT_ONCE = 4
 """Frames: more is no faster, and every size takes time to open."""
 
@@ -65,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.pictures < 1:
         raise UsageError("--pictures begins at 1")
     check_set(data)
+    options.package = options.package.resolve()
     manifest = _suitable(options.package)
     plan, console = options.package / manifest.plan, Console(stderr=True)
     held_back = 0 if options.labels else _HELD_BACK
@@ -76,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     quantisation = _judged(manifest, plan, ranges, frames, cut, options)
     reissue(
         options.package,
-        replace(manifest, quantisation=quantisation),
+        replace(manifest, quantisation=quantisation, command=_command(manifest)),
         options.package,
         {RANGES: as_text(ranges)},
     )
@@ -88,6 +92,11 @@ def run(options: argparse.Namespace) -> int:
             f"({quantisation.judged_on}; {quantisation.layers} layers); written: {options.package / RANGES}"
         )
     return 0
+
+
+def _command(manifest: Manifest) -> str:
+    """What makes it again: the package, and then its ranges."""
+    return f"{manifest.command.partition(_THEN)[0]}{_THEN}{shlex.join(sys.argv[2:])}"
 
 
 def _suitable(package: Path) -> Manifest:

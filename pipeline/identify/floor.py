@@ -5,6 +5,7 @@ are off by. One after the other, nobody is further away than he can have walked.
 """
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,6 +76,15 @@ class Floors:
         self.know(())
 
     @property
+    def rulers(self) -> dict[str, int]:
+        """A number for each camera that measures people: another one whenever its floor is measured anew."""
+        return {
+            name: zlib.crc32(f"{ground.error!r} {ground.area!r}".encode())
+            for name, ground in self.settings.grounds.items()
+            if ground.metric
+        }
+
+    @property
     def most(self) -> float:
         """Nats that places can add at most."""
         settings = self.settings
@@ -96,7 +106,7 @@ class Floors:
 
     def measure(self, camera: Cameras, who: IntArray, tall: FloatArray, measured: IntArray) -> None:
         """Let those who were seen tell what each camera's ruler is off by."""
-        known = (who > 0) & (measured >= stature.LONG)
+        known = (who > 0) & (measured >= stature.LONG) & self._metric[camera]
         self._off = stature.off(camera[known], who[known], tall[known], len(self._off))
 
     def build(
@@ -108,6 +118,8 @@ class Floors:
     ) -> FloatArray:
         """(Q, R) log-likelihood ratios by how tall people are; 0 where one was never measured."""
         their_camera, their_tall, their_measured = others
+        measured = np.where(self._metric[camera], measured, 0)  # by a floor that there was once
+        their_measured = np.where(self._metric[their_camera], their_measured, 0)
         once = np.float32(1) / np.maximum(measured, 1).astype(np.float32)
         their_once = np.float32(1) / np.maximum(their_measured, 1).astype(np.float32)
         ruler = np.square(stature.RULER * np.nan_to_num(self._error)).astype(np.float32)

@@ -57,6 +57,7 @@ class Identifier:
         """Whose turn it is to be judged anew."""
         if store is not None:
             self._next_identity = store.next_identity
+            store.measured_by(self._prior.rulers)
             if store.size is not None:
                 self._gallery = Gallery(store.size)
                 self._gallery.restore(*store.load())

@@ -140,6 +140,11 @@ class Prior:
                     self._together[index[b], index[a]] = value
         np.fill_diagonal(self._together, -np.inf)  # nobody is in one camera twice at once
 
+    @property
+    def rulers(self) -> dict[str, int]:
+        """As of `Floors`."""
+        return self._floors.rulers if self._floors else {}
+
     def measure(self, table: NDArray[np.void]) -> None:
         """Where floors are rulers, hold them against each other by the tracklets (R,) that they measured."""
         if self._floors:

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 _APPLICATION = 0x7468726C  # "thrl", in the file's header
 _SCHEMA = 4
 _BLOCK = 256
+_TURNS = 20
+"""Tenths of a second that visits wait for one another where a file is to be upgraded."""
 _PAUSE = 5.0
 """Seconds until a reservation that failed is tried again: the loop waits for it."""
 _NEXT = """
@@ -36,6 +38,7 @@ SELECT max(
     1 + coalesce((SELECT max(identity) FROM tracklets), 0),
     1 + coalesce((SELECT max(max(old), max(new)) FROM merged), 0)
 )"""
+_RULERS = "CREATE TABLE rulers (camera TEXT PRIMARY KEY, ruler INTEGER NOT NULL);"
 _TABLES = f"""
 CREATE TABLE network (
     name TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL DEFAULT ''
@@ -50,12 +53,13 @@ CREATE TABLE tracklets (
 CREATE INDEX tracklets_of_identity ON tracklets (identity);
 CREATE TABLE forgotten (request INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL);
 INSERT INTO numbers VALUES (1);
+{_RULERS}
 {TABLE}"""
 _UPGRADES = (
     "ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';",
     TABLE,
     "ALTER TABLE tracklets ADD COLUMN stature REAL NOT NULL DEFAULT 0;"
-    "ALTER TABLE tracklets ADD COLUMN measured INTEGER NOT NULL DEFAULT 0;",
+    f"ALTER TABLE tracklets ADD COLUMN measured INTEGER NOT NULL DEFAULT 0; {_RULERS}",
 )
 """What makes of each schema the next one."""
 _COLUMNS = (
@@ -143,6 +147,16 @@ class GalleryStore:
             table[name] = [index[c] for c in column] if name == "camera" else column
         looks = np.frombuffer(b"".join(record[-1] for record in records), "<f4")
         return table, looks.reshape(len(records), size).astype(np.float32), cameras
+
+    def measured_by(self, rulers: Mapping[str, int]) -> None:
+        """Forget how tall people are by floors that are measured otherwise now. The owner says so before it loads."""
+        if not self._guard:
+            return
+        with self._disk, self._reading(), self._db as db:
+            before = dict(db.execute("SELECT camera, ruler FROM rulers").fetchall())
+            other = [(camera,) for camera, ruler in rulers.items() if before.get(camera) != ruler]
+            db.executemany("UPDATE tracklets SET measured = 0 WHERE camera = ?", other)
+            db.executemany("INSERT OR REPLACE INTO rulers VALUES (?, ?)", rulers.items())
 
     def adopt(self, size: int) -> None:
         """Say how long embeddings are, where the file does not know yet."""
@@ -350,8 +364,7 @@ class GalleryStore:
                 f"{_TABLES} COMMIT;"
             )
         elif schema < _SCHEMA:
-            steps = "".join(_UPGRADES[schema - 1 :])
-            db.executescript(f"BEGIN; {steps} PRAGMA user_version = {_SCHEMA}; COMMIT;")
+            self._upgrade(db)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise StoreError(
@@ -362,6 +375,19 @@ class GalleryStore:
         if self._guard:  # nothing is in memory yet, so there is nothing left to forget
             with db:
                 db.execute("DELETE FROM forgotten")
+
+    def _upgrade(self, db: sqlite3.Connection) -> None:
+        """Alone: a live run of the version that wrote the file could not write into a newer one."""
+        visit = self._guard is None
+        if visit:
+            self._claim_in_turn()
+        try:
+            (schema,) = db.execute("PRAGMA user_version").fetchone()
+            steps = "".join(_UPGRADES[schema - 1 :])
+            db.executescript(f"BEGIN; {steps} PRAGMA user_version = {_SCHEMA}; COMMIT;")
+        finally:
+            if visit:
+                self._release()
 
     def _check_network(self, db: sqlite3.Connection) -> None:
         """Embeddings of other weights cannot be compared, even if the networks share name and size."""
@@ -406,6 +432,18 @@ class GalleryStore:
             raise StoreInUse(f"{self.path} is in use by another live run") from None
         except OSError as error:
             raise StoreError(f"{self.path} cannot be opened: {error}") from None
+
+    def _claim_in_turn(self) -> None:
+        """Wait for others who want to upgrade the file too, but not for a run that goes on."""
+        for attempt in range(_TURNS):
+            try:
+                return self._claim()
+            except StoreInUse:
+                if attempt == _TURNS - 1:
+                    raise StoreError(
+                        f"{self.path} is in use by a live run of an older version: end that first"
+                    ) from None
+                time.sleep(0.1)
 
     def _release(self) -> None:
         if self._guard:

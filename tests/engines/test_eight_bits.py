@@ -126,12 +126,17 @@ def test_a_package_with_ranges_is_opened_in_eight_bits_where_these_are_faster(sh
         (True, "fastest", "int8"),
         (False, "fastest", backend.fastest()),
         (True, "f32", "f32"),
-        (False, "int8", "int8"),
         (True, None, "f32"),
     ):
         monkeypatch.setattr(backend, "multiplies_bytes", lambda able=able: able)
         open_engine(shipped, precision=precision, max_batch=1).close()
         assert asked.pop() == got
+
+
+def test_eight_bits_are_refused_where_they_would_be_wrong(shipped, tmp_path, monkeypatch):
+    monkeypatch.setattr(backend, "multiplies_bytes", lambda: False)
+    with pytest.raises(PackageMismatch, match="this processor adds up products of bytes neither"):
+        open_engine(shipped, precision="int8")
 
 
 def test_a_package_without_ranges_has_no_eight_bits(shipped, tmp_path):

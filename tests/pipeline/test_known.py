@@ -273,6 +273,7 @@ def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):
         db.execute("ALTER TABLE network DROP COLUMN digest")
         db.execute("INSERT INTO network VALUES ('grl-edge', 48)")
         db.execute("DROP TABLE merged")
+        db.execute("DROP TABLE rulers")
         for column in ("stature", "measured"):
             db.execute(f"ALTER TABLE tracklets DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")

@@ -1,13 +1,16 @@
 """Two identities that turn out to be one after a restart: what is said of it, and who is forgotten with whom."""
 
+import fcntl
 import json
 import shutil
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
 
 from pipeline.cli import main
+from pipeline.errors import StoreError
 from pipeline.frames import EventKind, Frame, IdentityEvent, TrackletUpdate, Tracks
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.publish import EventLog, Sighting, TrackFiles
@@ -140,6 +143,7 @@ def test_a_file_of_before_goes_on(path, schema):
     with sqlite3.connect(path) as db:
         for column in ("stature", "measured"):
             db.execute(f"ALTER TABLE tracklets DROP COLUMN {column}")
+        db.execute("DROP TABLE rulers")
         if schema < 3:
             db.execute("DROP TABLE merged")
         if schema == 1:
@@ -153,6 +157,45 @@ def test_a_file_of_before_goes_on(path, schema):
     assert len(table), "what `merged` writes reads as it was written, wherever the columns are"
     assert not table["measured"].any()
     store.close()
+
+
+def as_schema_3(path):
+    with sqlite3.connect(path) as db:
+        for column in ("stature", "measured"):
+            db.execute(f"ALTER TABLE tracklets DROP COLUMN {column}")
+        db.execute("DROP TABLE rulers")
+        db.execute("PRAGMA user_version = 3")
+    db.close()
+
+
+def test_a_file_of_before_is_upgraded_once_whoever_comes(path):
+    as_schema_3(path)
+    found = []
+
+    def visit():
+        store = GalleryStore(path, owner=False)
+        found.append(len(store.load()[0]))
+        store.close()
+
+    visits = [threading.Thread(target=visit) for _ in range(6)]
+    for thread in visits:
+        thread.start()
+    for thread in visits:
+        thread.join()
+    assert found == [3] * 6
+
+
+def test_a_visit_leaves_a_file_alone_that_an_older_version_writes(path, monkeypatch):
+    """That could not write into a newer one."""
+    monkeypatch.setattr("pipeline.identify.store._TURNS", 2)
+    as_schema_3(path)
+    with path.with_name(path.name + ".owner").open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match=r"live run of an older version: end that first"):
+            GalleryStore(path, owner=False)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+    db.close()
 
 
 def published(run):

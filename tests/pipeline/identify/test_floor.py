@@ -199,6 +199,31 @@ def test_people_in_the_same_clothes_are_told_apart_by_how_tall_they_are(tmp_path
     again.close()
 
 
+def test_statures_by_a_floor_that_is_measured_otherwise_now_are_forgotten(tmp_path):
+    def opened(**errors):
+        grounds = {name: Ground("floor", error, AREA) for name, error in errors.items()}
+        settings = IdentifySettings(mapping=WEAK, floor=FloorSettings(grounds=grounds))
+        return Identifier(settings, GalleryStore(tmp_path / "people.db", "grl-edge"))
+
+    first = opened(a=0.25, far=0.25)
+    seen = {("a", 1): (ANNA, (2, 2), (0, 0)), ("far", 1): (BEN, (9, 2), (0, 0))}
+    walk(first, seen, end=list(seen), statures=dict.fromkeys(seen, 1.8), steps=12)
+    first.close()
+    for errors, told in (
+        ({"a": 0.25, "far": 0.25}, [1.8, 1.8]),
+        ({"a": 0.3, "far": 0.25}, [None, 1.8]),  # measured anew
+        ({"a": 0.25, "far": 0.25}, [None, 1.8]),  # and what is forgotten does not come back
+    ):
+        run = opened(**errors)
+        assert [person.stature for person in run.list()] == told
+        run.close()
+    floors = Floors(FloorSettings(grounds={"a": Ground("floor", 0.25, AREA)}))
+    floors.know(["a", "far"])  # of which there is no floor any more
+    tall, measured = np.float32([1.7, 1.9]), np.array([20, 20])
+    camera = np.array([0, 1], np.int32)
+    assert floors.build(camera, tall, measured, (camera, tall, measured))[0, 1] == 0
+
+
 def test_a_stature_is_the_median_of_what_was_seen_of_it():
     paths = Paths()
     for step, tall in enumerate((1.7, 0.0, 1.72, 1.1, 1.71, 0.0)):  # once only half of him
