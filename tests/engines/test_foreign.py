@@ -19,7 +19,7 @@ from engines.__main__ import main
 from engines.adopt import adopt
 from engines.build import Request, build
 from engines.detectors import export_detector, load_detector
-from engines.errors import ExportError, InputError, PackageError
+from engines.errors import ExportError, InputError, PackageError, PackageMismatch
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.openvino import OpenVINOEngine, read
 from engines.package import Head, Kind, read_manifest
@@ -61,6 +61,8 @@ def test_opened_for_few_pictures_it_answers_the_same_and_takes_no_more(test_data
     source = test_data / "models" / "yolox_nano.onnx"
     build(Request(source, tmp_path / "yolox", precision="f32"))
     image = cv2.resize(frames[0], (416, 416))[None]
+    with pytest.raises(PackageMismatch, match="is a graph in floating point"):
+        open_engine(source, precision="int8")
     for path in (source, tmp_path / "yolox"):
         small = open_engine(path, precision="f32", max_batch=1)
         want = open_engine(path, precision="f32").run({"images": image})["predictions"]
