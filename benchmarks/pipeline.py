@@ -1,7 +1,8 @@
 """What the live loop costs beyond its networks: `python -m benchmarks.pipeline`
 
 The whole pipeline works through files as fast as it can; every call of the detector and the GRL engine is
-recorded, and the same calls are then made back to back in the same process. The ratio of the two times is what
+recorded, and the same calls are then made back to back in the same process, by one thread or by as many as the
+pipeline has for its detector, whichever is faster. The ratio of the two times is what
 the pipeline leaves of the speed that its engines allow; the ratio of processor times says the same and is not
 disturbed by other programs. Rounds take turns.
 """
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,7 +28,7 @@ from engines.engine import Array, Arrays, Engine, StateRows, TensorSpec
 from engines.errors import EngineError
 from engines.rows import HostRows
 from pipeline.errors import PipelineError
-from pipeline.run import RunOptions, run
+from pipeline.run import HANDS, RunOptions, run
 from pipeline.settings import CameraSettings, DetectorSettings, EmbedderSettings, Settings
 from synthetic import SiteRequest, write_site
 
@@ -69,19 +71,15 @@ class Recorder:
             kept.append({key: array.copy() for key, array in inputs.items()})
         self.calls.append(Call(name, batch, len(self.calls) % len(kept)))
 
-    def replay(self, name: str | None = None) -> Seconds:
-        """The calls (of one network) again, in their order, with nothing in between."""
+    def replay(self, *networks: str, hands: int = 1) -> Seconds:
+        """The calls of these networks again, in their order, with nothing in between. `hands`: threads that call."""
         calls = [
             (self.engines[call.network], self.kept[call.network, call.batch][call.place])
             for call in self.calls
-            if name in (None, call.network)
+            if call.network in networks
         ]
-
-        def work() -> None:
-            for engine, inputs in calls:
-                engine.run(inputs)
-
-        return seconds(work)
+        with ThreadPoolExecutor(hands) as callers:
+            return seconds(lambda: list(callers.map(lambda call: call[0].run(call[1]), calls)))
 
 
 class Recorded:
@@ -186,7 +184,7 @@ def measure(settings: Settings, output: Path, *, video: bool) -> Round:
         frames=summary["frames"],
         crops=sum(call.batch for call in recorder.calls if call.network == "embedder"),
         whole=(summary["seconds"], summary["processor_seconds"]),
-        engines=recorder.replay(),
+        engines=min(recorder.replay("detector", "embedder", hands=hands) for hands in (1, HANDS)),
         detector=recorder.replay("detector"),
         embedder=recorder.replay("embedder"),
         stages=summary["stage_seconds"],

@@ -52,7 +52,7 @@ class StateRows(Protocol):
 
 
 class Engine(Protocol):
-    """A compiled network. One owner thread at a time."""
+    """A compiled network. On CPUs any threads may run it, also at the same time; else one owner thread."""
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]: ...

@@ -1,6 +1,7 @@
 """Networks on CPUs through OpenVINO."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -90,7 +91,7 @@ def read(path: Path) -> ov.Model:
 
 
 class OpenVINOEngine:
-    """One network on the CPU, compiled for a few batch sizes."""
+    """One network on the CPU, compiled for a few batch sizes. Any threads may run it, also at the same time."""
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class OpenVINOEngine:
         dynamic = all(spec.shape[0] == -1 for spec in self.inputs.values())
         self.max_batch = max_batch if dynamic else next(iter(self.inputs.values())).shape[0]
         sizes = [n for n in sizes if n <= self.max_batch] if dynamic else [self.max_batch]
-        self._requests: dict[int, list[ov.InferRequest]] = {}
+        self._compiled: dict[int, _Compiled] = {}
         try:
             for size in sizes:
                 lanes = LANES if dynamic and size % LANES == 0 and threads != 1 else 1
@@ -124,7 +125,7 @@ class OpenVINOEngine:
                     shapes = {n: (size // lanes, *s.shape[1:]) for n, s in self.inputs.items()}
                     model.reshape(shapes)
                 compiled = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": lanes})
-                self._requests[size] = [compiled.create_infer_request() for _ in range(lanes)]
+                self._compiled[size] = _Compiled(compiled, lanes)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise BackendError(
@@ -146,14 +147,16 @@ class OpenVINOEngine:
         return HostRows(self.run, self.inputs, capacity)
 
     def close(self) -> None:
-        self._requests = {}
+        self._compiled = {}
 
     def _parts(self, inputs: Arrays) -> Iterator[Outputs]:
         size, start = check_batch(inputs, self.inputs, self.max_batch), 0
-        for step, requests in self._requests.items():
+        for step, compiled in self._compiled.items():
             while size - start >= step:
                 part = {name: array[start : start + step] for name, array in inputs.items()}
-                yield self._infer(requests, part, step)
+                with compiled.requests() as requests:
+                    found = self._infer(requests, part, step)
+                yield found
                 start += step
 
     def _infer(self, requests: Sequence[ov.InferRequest], inputs: Arrays, size: int) -> Outputs:
@@ -172,6 +175,29 @@ class OpenVINOEngine:
                     outputs[name] = np.empty((size, *found.shape[1:]), found.dtype)
                 outputs[name][cut] = found
         return outputs
+
+
+class _Compiled:
+    """A network for one size of batch, and the requests through which it is asked: more, where more threads ask."""
+
+    def __init__(self, model: ov.CompiledModel, lanes: int) -> None:
+        self._model, self._lanes = model, lanes
+        self._idle = [self._new()]
+
+    @contextmanager
+    def requests(self) -> Iterator[list[ov.InferRequest]]:
+        """One for each lane, for the caller alone."""
+        try:
+            requests = self._idle.pop()  # one step for all threads: a look before would not help
+        except IndexError:
+            requests = self._new()
+        try:
+            yield requests
+        finally:
+            self._idle.append(requests)
+
+    def _new(self) -> list[ov.InferRequest]:
+        return [self._model.create_infer_request() for _ in range(self._lanes)]
 
 
 def spec_of(port: ov.Output) -> TensorSpec:

@@ -2,8 +2,8 @@
 
 Every tick takes a fresh frame of each camera that has one, or of as many as can be looked at soon, and sends all of
 them through each stage at once. Cameras have threads of their own in `ingest`, and live a slow camera, sink or
-network only ever costs frames, which are counted. The loop may look ahead: one thread waits for the next frames and
-finds the people in them while the caller's follows those of the last.
+network only ever costs frames, which are counted. The loop may look ahead: helpers wait for the next frames and find
+the people in them while the caller's thread follows those of the last.
 """
 
 import time
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Event, Lock
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -64,11 +65,13 @@ class Meter:
     ticks: int = 0
     frames: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    """Where a loop looks ahead, waiting and detecting go on beside the rest."""
+    """Where a loop looks ahead, waiting and detecting go on beside the rest, and beside each other: the sum over its
+    helpers."""
     latencies: IntArray = field(default_factory=lambda: np.zeros(len(_BINS), np.int64))
     """Frames by seconds from capture to the end of the tick, as a histogram over `_BINS`."""
     processor: float = field(default_factory=time.process_time)
     """The processor's seconds when it began."""
+    _lock: Lock = field(default_factory=Lock)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -76,7 +79,9 @@ class Meter:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - start
+            took = time.perf_counter() - start
+            with self._lock:
+                self.seconds[name] += took
 
     def note(self, frames: Sequence[Frame], now: float) -> None:
         self.ticks += 1
@@ -107,12 +112,14 @@ class LiveLoop:
         clock: Callable[[], float] = time.time,
         effort: Effort | None = None,
         ahead: int = 0,
+        hands: int = 1,
         tracking: TrackerSettings = TRACKING,
     ) -> None:
         """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop.
 
         `ahead`: so many frames are looked at together, as ticks allow, on a thread of its own, and no fewer than
-        those of a tick; 0: each tick looks at its own, on the caller's.
+        those of a tick; 0: each tick looks at its own, on the caller's. `hands`: such threads; two of them call `detect`
+        at the same time.
         """
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
@@ -121,9 +128,13 @@ class LiveLoop:
         self._now: float | None = None
         self._effort = effort
         self._ahead = ahead
-        self._helper = ThreadPoolExecutor(1, "look ahead") if ahead else None
+        self._hands = hands
+        self._helpers = ThreadPoolExecutor(hands, "look ahead") if ahead else None
         self._looks: deque[Look] = deque()
-        self._pending: Future[list[Look]] | None = None
+        self._pending: deque[Future[list[Look]]] = deque()
+        self._taken = Event()
+        """Whether the last of them who looks ahead has its frames: they come in order."""
+        self._taken.set()
         self.meter = Meter()
 
     def run(
@@ -143,7 +154,7 @@ class LiveLoop:
         """Whether no frame is left, and none will ever come."""
         if not self._frames.finished or self._looks:
             return False
-        return self._pending is None or not self._pending.result()
+        return not any(look.result() for look in self._pending)
 
     def tick(self, timeout: float = 0.1) -> int:
         """One round. Answers how many frames it worked on."""
@@ -162,32 +173,52 @@ class LiveLoop:
 
     def catch_up(self) -> None:
         """Work on what was looked at ahead; nothing more is looked at."""
-        if self._pending is not None:
-            self._looks.extend(self._pending.result())
-            self._pending = None
+        while self._pending:
+            self._looks.extend(self._pending.popleft().result())
         while self._looks:
             self._follow(*self._looks.popleft())
 
     def _next(self, timeout: float) -> list[Look]:
-        if self._helper is None:
-            return self._look(timeout)
-        found = self._pending.result() if self._pending else self._look(timeout)
-        self._pending = self._helper.submit(self._look, timeout)
+        if self._helpers is None:
+            return self._find(self._take(timeout))
+        while len(self._pending) < self._hands:
+            self._look_ahead(timeout)
+        found = self._pending.popleft().result()
+        self._look_ahead(timeout)
         return found
 
-    def _look(self, timeout: float) -> list[Look]:
-        """Who is in the frames of the next tick, or of so many ticks as are looked at together; none in time: none."""
-        frames, meter = self._frames, self.meter
-        with meter.stage("wait"):
+    def _look_ahead(self, timeout: float) -> None:
+        assert self._helpers is not None
+        before, taken = self._taken, Event()
+        self._pending.append(self._helpers.submit(self._look, timeout, before, taken))
+        self._taken = taken
+
+    def _look(self, timeout: float, before: Event, taken: Event) -> list[Look]:
+        """On a helper's thread. It takes frames when the look `before` it has its own."""
+        before.wait()
+        try:
+            ticks = self._take(timeout)
+        finally:
+            taken.set()
+        return self._find(ticks)
+
+    def _take(self, timeout: float) -> list[Sequence[Frame]]:
+        """The frames of the next tick, or of so many ticks as are looked at together; none in time: none."""
+        frames = self._frames
+        with self.meter.stage("wait"):
             ticks = [frames.wait(timeout, self._effort.pictures if self._effort else None)]
             while ticks[-1] and sum(map(len, ticks)) + max(map(len, ticks)) <= self._ahead:
                 ticks.append(frames.wait(_STALLED))
+        return [tick for tick in ticks if tick]
+
+    def _find(self, ticks: Sequence[Sequence[Frame]]) -> list[Look]:
+        """Who is in them."""
         shown = [frame for tick in ticks for frame in tick]
         if not shown:
             return []
-        with meter.stage("detect"):
+        with self.meter.stage("detect"):
             found = iter(self._detect(shown))
-        return [(tick, [next(found) for _ in tick]) for tick in ticks if tick]
+        return [(tick, [next(found) for _ in tick]) for tick in ticks]
 
     def _follow(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> int:
         meter = self.meter
@@ -232,8 +263,8 @@ class LiveLoop:
             self._sinks.ended(ended)
         finally:
             self._sinks.close()
-            if self._helper is not None:
-                self._helper.shutdown()
+            if self._helpers is not None:
+                self._helpers.shutdown()
 
     def _pass_on(
         self, updates: Sequence[TrackletUpdate], ended: Sequence[tuple[str, int]]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeAlias
 
 import cv2
@@ -27,6 +28,7 @@ from pipeline.detect import Detector, DetectorSpec
 from pipeline.effort import Effort
 from pipeline.errors import SettingsError
 from pipeline.folder import IDENTITIES, check_inputs, make_folder, write_whole
+from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier
 from pipeline.ingest import (
     Address,
@@ -53,6 +55,9 @@ OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
 """Opens a package, or a foreign graph, for no more than so many pictures at once, where that is known."""
 AHEAD = 4
 """Frames of files that are looked at together: more are no faster."""
+HANDS = 2
+"""Threads that look at files: while one prepares pictures, and makes boxes of the answer, the network works for the
+other. Live, where pictures would wait for one another, there is one."""
 _VERSIONS = ("throughline", "openvino", "onnxruntime", "av", "numpy")
 
 
@@ -111,8 +116,9 @@ def run(
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
     whole = options.every_frame and not any(address.live for address in addresses)
     ahead = (AHEAD if whole else 1) if may_look_ahead(settings.detector) else 0
+    hands = HANDS if whole and ahead and detect is None else 1
     if detect is None:  # a tick has no more than a picture of each camera
-        detect = open_detector(settings.detector, open_network, max(len(names), ahead))
+        detect = open_detector(settings.detector, open_network, max(len(names), ahead), hands)
     detect = ignoring(detect, zones)
     pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
@@ -178,6 +184,7 @@ def run(
         clock=sources.now,
         effort=None if options.every_frame else Effort(settings.tracklets.budget),
         ahead=ahead,
+        hands=hands,
         tracking=tracking(settings.detector),
     )
     begun = time.monotonic()
@@ -247,18 +254,35 @@ def _conclude(
 
 
 def open_detector(
-    settings: DetectorSettings, open_network: OpenNetwork, most: int | None = None
+    settings: DetectorSettings,
+    open_network: OpenNetwork,
+    most: int | None = None,
+    hands: int = 1,
 ) -> Detect:
-    """The detector that the settings name: a package of ours or a foreign graph. `most`: pictures at once."""
+    """The detector that the settings name: a package of ours or a foreign graph. `most`: pictures at once.
+
+    `hands`: so many threads may look at once. More of them wait for one another.
+    """
     path = Path(settings.package)
     head, size = _head(path)
     spec = DetectorSpec(head=head, size=size, classes=settings.classes, score=settings.score)
     if settings.precision != FASTEST:
         open_network = partial(_open_in, settings.precision)
-    detector = Detector(open_network(path, most), spec)
-    nothing = np.full((*size, 3), spec.fill, np.uint8)
-    detector([nothing] * (most or 1))  # the first run takes longest
-    return lambda frames: detector([frame.shown for frame in frames])
+    engine = open_network(path, most)
+    idle: SimpleQueue[Detector] = SimpleQueue()
+    for _ in range(hands):
+        detector = Detector(engine, spec)
+        detector([np.full((*size, 3), spec.fill, np.uint8)] * (most or 1))  # the first takes longest
+        idle.put(detector)
+
+    def detect(frames: Sequence[Frame]) -> list[Detections]:
+        detector = idle.get()
+        try:
+            return detector([frame.shown for frame in frames])
+        finally:
+            idle.put(detector)
+
+    return detect
 
 
 def _open_in(precision: str, path: Path, most: int | None = None) -> Engine:
@@ -266,7 +290,7 @@ def _open_in(precision: str, path: Path, most: int | None = None) -> Engine:
 
 
 def may_look_ahead(settings: DetectorSettings) -> bool:
-    """Whether another thread may run that detector than the one that opened it."""
+    """Whether any thread may run that detector, or only the one that opened it."""
     path = Path(settings.package)
     return is_foreign(path) or read_manifest(path).backend != "tensorrt"
 

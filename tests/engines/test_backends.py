@@ -1,5 +1,7 @@
 """Every backend gives the answers of the torch network, whatever the batch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,16 @@ def test_stream_equals_the_network_at_every_batch(built, wanted, backend, precis
     assert batches_to_check(engine.max_batch) == (1, 2, 5, 24)
     for crops, want in wanted.values():
         assert_close(stream(engine, crops), want, precision)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_two_threads_may_ask_at_the_same_time_and_each_gets_its_own_answers(built, backend):
+    engine = open_engine(built(backend))
+    crops = crops_of(engine, 5, 40)
+    alone = [stream(engine, crops[n : n + 1]) for n in range(40)]
+    with ThreadPoolExecutor(2) as askers:
+        beside = list(askers.map(lambda n: stream(engine, crops[n : n + 1]), range(40)))
+    np.testing.assert_array_equal(beside, alone)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
