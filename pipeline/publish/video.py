@@ -38,9 +38,9 @@ class AnnotatedVideos:
     A clock that was set, or half a day without a picture, passes in a second.
     """
 
-    def __init__(self, folder: Path, quality: int = 28) -> None:
-        """`quality` is x264's constant rate factor."""
-        self._folder, self._quality = folder, quality
+    def __init__(self, folder: Path, coarse: int = 26) -> None:
+        """`coarse` is x264's quantiser, the same for every frame: choosing one for each takes it half as long again."""
+        self._folder, self._coarse = folder, coarse
         self._videos: dict[str, _Video] = {}
         self._waiting: Queue[Sighting | None] = Queue(_BACKLOG)
         self._failure: Exception | None = None
@@ -88,7 +88,7 @@ class AnnotatedVideos:
         if camera not in self._videos:
             size = planes.shape[1], planes.shape[0] * 2 // 3
             path = self._folder / f"{camera}.mp4"
-            self._videos[camera] = _Video(path, size, self._quality, sighting.frame.time)
+            self._videos[camera] = _Video(path, size, self._coarse, sighting.frame.time)
         self._videos[camera].write(planes, sighting.frame.time)
 
 
@@ -139,7 +139,7 @@ def colour_of(identity: int) -> tuple[int, int, int]:
 
 
 class _Video:
-    def __init__(self, path: Path, size: tuple[int, int], quality: int, start: float) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], coarse: int, start: float) -> None:
         # In fragments: the file can be played at any time, closing takes no time, and no index grows.
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._file = path.open("wb")  # of Python: FFmpeg's own keeps a full disk to itself
@@ -147,7 +147,7 @@ class _Video:
         self._stream = self._container.add_stream("libx264", rate=Fraction(25))
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(quality), "preset": "ultrafast", "g": str(_FRAGMENT)}
+        self._stream.options = {"qp": str(coarse), "preset": "ultrafast", "g": str(_FRAGMENT)}
         self._stream.codec_context.thread_count = 1  # the cores have better things to do
         self._stream.time_base = Fraction(1, _TICKS)
         self._stream.codec_context.time_base = Fraction(1, _TICKS)
@@ -156,7 +156,7 @@ class _Video:
     def write(self, planes: Plane, time: float) -> None:
         if planes.shape != (self._size[1] * 3 // 2, self._size[0]):
             planes = self._resized(planes)  # the camera changed its resolution
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame = av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
         shown = round((time - self._start) * _TICKS)
         if self._last >= 0 and not -_TICKS < shown - self._last <= _LONGEST:
             self._start = time - self._last / _TICKS - 1
