@@ -216,7 +216,7 @@ def _options() -> argparse.Namespace:
         default=MODELS / "person-detector.pt",
         help="a .pt or .onnx (shipped)",
     )
-    parser.add_argument("--size", type=_pair, default=(384, 672), help="HxW of a .pt detector")
+    parser.add_argument("--size", type=_pair, default=(448, 768), help="HxW of a .pt detector")
     parser.add_argument("--reid", type=Path, help="people in the MARS layout (rendered)")
     parser.add_argument("--detect", type=Path, help="frames in the YOLO layout (rendered)")
     parser.add_argument("--rounds", type=int, default=30)

@@ -314,7 +314,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--embedder", type=Path, default=ROOT / "models" / "grl-edge", help="package"
     )
-    parser.add_argument("--size", type=_pair, default=(384, 672), help="HxW of the detector")
+    parser.add_argument("--size", type=_pair, default=(448, 768), help="HxW of the detector")
     parser.add_argument("--only", nargs="+", choices=(OURS, *PEERS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=40.0, help="of the rendered site (40)")
