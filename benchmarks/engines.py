@@ -1,4 +1,5 @@
-"""What a step of the stream costs: against its backbone, against recomputing, and in memory.
+"""What a step of the stream costs: against its backbone, against recomputing, against the machine's limit, and in
+memory; and the shipped detector against that limit.
 
     python -m benchmarks.engines            # everything, about three minutes
     python -m benchmarks.engines --quick    # fewer rounds
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import this_machine
+from engines import open_engine
 from engines.bench import PEAK_MACS, peak_product
 from engines.engine import Engine
 from engines.export import (
@@ -30,12 +32,15 @@ from engines.export import (
     export_stream,
     macs,
 )
-from engines.openvino import OpenVINOEngine, offers, read
+from engines.openvino import OpenVINOEngine, multiplies_bytes, offers, read
+from engines.openvino import macs as openvino_macs
+from engines.package import read_manifest
 from engines.parity import random_pictures
 from engines.rows import STATE
 from trainer.model import GRL, create_model, save_model
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
+DETECTOR = Path(__file__).parent.parent / "models" / "person-detector"
 CAMERAS, SLOTS_A_CAMERA = 4, 64
 
 
@@ -66,14 +71,17 @@ def main() -> None:
                         "gmac_backbone": macs(model, "backbone") / 1e9,
                     }
                     rows.append(row)
+        status.update("the shipped detector")
+        detector = shipped_detector(5 if options.quick else 15)
         status.update("memory of the live path")
         memory = live_memory(Path(scratch))
-    print_tables(console, rows, memory)
+    print_tables(console, rows, detector, memory)
     RESULTS.parent.mkdir(exist_ok=True)
     result = {
         "machine": machine.as_json(),
         "command": "python -m benchmarks.engines",
         "rows": rows,
+        "detector": detector,
         "memory": memory,
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
@@ -132,6 +140,39 @@ def measure(
     return row
 
 
+def shipped_detector(rounds: int) -> list[dict[str, object]]:
+    """Milliseconds a picture in every precision, and shares of the machine's limit in each; all take turns."""
+    gmacs = openvino_macs(read(DETECTOR / read_manifest(DETECTOR).plan)) / 1e9
+    precisions = [p for p in ("bf16", "f32") if offers(p)]
+    if multiplies_bytes():
+        precisions.insert(0, "int8")
+    engines = {p: open_engine(DETECTOR, precision=p, max_batch=4) for p in precisions}
+    cases = {(p, batch): _work(engine, batch) for p, engine in engines.items() for batch in (1, 4)}
+    peaks = {p: peak_product(p) for p in precisions}
+    taken: dict[object, list[float]] = {case: [] for case in (*cases, *peaks)}
+    for turn in range(rounds + 1):
+        for case, call in (*cases.items(), *peaks.items()):
+            start = time.perf_counter()
+            call()
+            if turn:
+                taken[case].append(time.perf_counter() - start)
+    rows: list[dict[str, object]] = []
+    for precision, batch in cases:
+        seconds = np.array(taken[precision, batch]) / batch
+        peak = PEAK_MACS / np.array(taken[precision]) / 1e9
+        rows.append(
+            {
+                "precision": precision,
+                "batch": batch,
+                "gmac_a_picture": gmacs,
+                "ms": spread(list(1e3 * seconds)),
+                "peak_gmac_per_s": float(peak.max()),
+                "share_of_peak": spread(list(gmacs / seconds / peak)),
+            }
+        )
+    return rows
+
+
 def spread(values: list[float]) -> dict[str, float]:
     """Least, median and most."""
     return {"least": min(values), "median": float(np.median(values)), "most": max(values)}
@@ -176,7 +217,10 @@ def _work(engine: Engine, batch: int) -> Callable[[], object]:
 
 
 def print_tables(
-    console: Console, rows: list[dict[str, object]], memory: Mapping[str, float]
+    console: Console,
+    rows: list[dict[str, object]],
+    detector: list[dict[str, object]],
+    memory: Mapping[str, float],
 ) -> None:
     """For people."""
     table = Table(
@@ -203,6 +247,11 @@ def print_tables(
         )
     console.print(table)
     console.print("median (least…most) of rounds in which all take turns, milliseconds a crop")
+    table = Table("person-detector", "batch", "ms a picture", "share of peak", "peak GMAC/s")
+    for row in detector:
+        cells = (_cell(row["ms"]), _cell(row["share_of_peak"]), f"{row['peak_gmac_per_s']:.0f}")
+        table.add_row(str(row["precision"]), str(row["batch"]), *cells)
+    console.print(table)
     console.print(
         f"memory, {CAMERAS} cameras × {SLOTS_A_CAMERA} slots of grl-edge: {memory['resident_mb']:.0f} MB resident, "
         f"of which {memory['interpreter_mb']:.0f} before the engine opened and {memory['rows_mb']:.0f} rows of state"

@@ -71,6 +71,13 @@ class Recorder:
             kept.append({key: array.copy() for key, array in inputs.items()})
         self.calls.append(Call(name, batch, len(self.calls) % len(kept)))
 
+    def forget_warming_up(self, frames: int) -> None:
+        """Keep only the calls that looked at the run's frames, and none before them."""
+        looked = [n for n, call in enumerate(self.calls) if call.network == "detector"]
+        while sum(self.calls[n].batch for n in looked) > frames:
+            looked.pop(0)
+        self.calls = self.calls[looked[0] :]
+
     def replay(self, *networks: str, hands: int = 1) -> Seconds:
         """The calls of these networks again, in their order, with nothing in between. `hands`: threads that call."""
         calls = [
@@ -133,7 +140,7 @@ def main() -> int:
     parser.add_argument("--detector", default=DetectorSettings().package)
     parser.add_argument("--embedder", default=EmbedderSettings().package)
     parser.add_argument("--site", type=Path, help="folder of a rendered site (rendered anew)")
-    parser.add_argument("--duration", type=float, default=24.0, help="seconds to render (24)")
+    parser.add_argument("--duration", type=float, default=60.0, help="seconds to render (60)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULT, help="where the figures go")
     options = parser.parse_args()
@@ -180,13 +187,17 @@ def measure(settings: Settings, output: Path, *, video: bool) -> Round:
     options = RunOptions(output, every_frame=True, video=video, start=0.0)
     (output / "identities.db").unlink(missing_ok=True)
     summary = run(settings, options, open_network=recorder.open)
+    recorder.forget_warming_up(summary["frames"])
+    together = recorder.replay("detector", "embedder", hands=HANDS)
+    detector, embedder = recorder.replay("detector"), recorder.replay("embedder")
+    one_by_one = detector[0] + embedder[0], detector[1] + embedder[1]
     return Round(
         frames=summary["frames"],
         crops=sum(call.batch for call in recorder.calls if call.network == "embedder"),
         whole=(summary["seconds"], summary["processor_seconds"]),
-        engines=min(recorder.replay("detector", "embedder", hands=hands) for hands in (1, HANDS)),
-        detector=recorder.replay("detector"),
-        embedder=recorder.replay("embedder"),
+        engines=(min(one_by_one[0], together[0]), min(one_by_one[1], together[1])),
+        detector=detector,
+        embedder=embedder,
         stages=summary["stage_seconds"],
         copied=copied(recorder, summary, output / "tracks", video=video),
     )
@@ -213,10 +224,10 @@ def copied(
     planes = 1.5 * width * height
     found = {
         "decode": (planes, planes),
-        "shrink for the detector": (2 * shrunk, shrunk),  # swscale's own frame, then the batch
+        "shrink for the detector": (1.5 * shrunk, shrunk),  # planes of that size, then the batch
         "crops": (crops * (1.5 * part + 3 * part + crop), crops * crop),
         "state of the tracklets": (3 * crops * state, crops * state),  # gather, answer, scatter
-        "annotated video": (2 * planes, planes) if video else (0.0, 0.0),
+        "annotated video": (planes, planes) if video else (0.0, 0.0),
     }
     written, fewest = (float(sum(column)) for column in zip(*found.values(), strict=True))
     return found | {"all": (written, fewest)}

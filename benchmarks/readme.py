@@ -72,9 +72,20 @@ def engines_table(report: Report) -> str:
         "share of peak",
         "ms a crop",
     ]
+    detector = [
+        [
+            f"person-detector, {row['precision']}",
+            row["batch"],
+            f"{row['share_of_peak']['median']:.0%}",
+            _spread(row["ms"], 2),
+        ]
+        for row in report["detector"]
+    ]
     memory = report["memory"]
     return (
         _table(heads, rows)
+        + "\n\n"
+        + _table(["", "batch", "share of peak", "ms a picture"], detector)
         + f"\n\nA process that streams grl-edge with {memory['slots']} slots is {memory['resident_mb']:.0f} MB"
         f" in memory, of which {memory['rows_mb']:.0f} MB are state."
     )
@@ -259,7 +270,8 @@ def pipeline_table(report: Report) -> str:
     ]
     for stage in next(iter(modes.values()))["stages_ms_a_frame"]:
         times = [mode["stages_ms_a_frame"][stage]["median"] for mode in modes.values()]
-        rows.append([f"ms a frame in the loop: {stage}", *(f"{time:.2f}" for time in times)])
+        hands = " (two at once)" if stage in ("wait", "detect") else ""
+        rows.append([f"ms a frame in the loop: {stage}{hands}", *(f"{t:.2f}" for t in times)])
     return _table([f"{report['cameras']} cameras", *modes], rows)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines import openvino
 from engines.adopt import NORMALISATIONS, Adopted, adopt, openvino_model
 from engines.engine import Engine
 from engines.errors import ExportError, PackageError
@@ -223,7 +224,8 @@ def float_graph(request: Request, scratch: Path) -> Graph:
         detectors = importlib.import_module("engines.detectors")
         detectors.export_detector(source, path, size, end_to_end=request.end_to_end)
         head = Head.END_TO_END if request.end_to_end else Head.ULTRALYTICS
-        return Graph(path, Kind.DETECTOR, source.stem, size, head, None, any_batch=True)
+        counted = openvino.macs(openvino.read(path))
+        return Graph(path, Kind.DETECTOR, source.stem, size, head, counted, any_batch=True)
     if is_foreign(source):
         adopted = _adopted(source, request.normalisation)
         if request.backend == "openvino":
@@ -241,7 +243,7 @@ def float_graph(request: Request, scratch: Path) -> Graph:
             source.stem,
             adopted.size,
             adopted.head,
-            None,
+            openvino.macs(openvino_model(adopted)),
             adopted.any_batch,
         )
     raise PackageError(
@@ -280,7 +282,7 @@ def _compile(request: Request, graph: Graph, folder: Path) -> Path:
             else graph.path
         )
         if isinstance(model, Path):
-            model = importlib.import_module("engines.openvino").read(model)
+            model = openvino.read(model)
         ov.save_model(model, folder / "model.xml", compress_to_fp16=request.compact)
         return folder / "model.xml"
     if request.backend == "torch":

@@ -1,5 +1,6 @@
 """Networks on CPUs through OpenVINO."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,6 +89,32 @@ def read(path: Path) -> ov.Model:
         return ov.Core().read_model(path)
     except RuntimeError as error:
         raise PackageError(f"{path} is not a graph that OpenVINO can read") from error
+
+
+def macs(model: ov.Model) -> int | None:
+    """Multiply-accumulate operations for one picture: of convolutions and matrix products. None: they depend on it."""
+    try:
+        batch = spec_of(model.inputs[0]).shape[0]
+        if batch > 0:
+            return _macs(model) // batch
+        single = model.clone()
+        single.reshape({port: [1, *port.get_partial_shape()[1:]] for port in single.inputs})
+        return _macs(single)
+    except RuntimeError:
+        return None
+
+
+def _macs(model: ov.Model) -> int:
+    total = 0
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind == "MatMul":
+            across = -2 if node.get_attributes()["transpose_a"] else -1
+            total += math.prod(node.get_output_shape(0)) * node.get_input_shape(0)[across]
+        elif kind in ("Convolution", "GroupConvolution"):
+            weights = node.get_input_shape(1)[1 if kind == "Convolution" else 2 :]
+            total += math.prod(node.get_output_shape(0)) * math.prod(weights)
+    return total
 
 
 class OpenVINOEngine:

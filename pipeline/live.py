@@ -117,9 +117,9 @@ class LiveLoop:
     ) -> None:
         """`effort`: lets embeddings give way where frames would be dropped; None: frames wait for the loop.
 
-        `ahead`: so many frames are looked at together, as ticks allow, on a thread of its own, and no fewer than
-        those of a tick; 0: each tick looks at its own, on the caller's. `hands`: such threads; two of them call `detect`
-        at the same time.
+        `ahead`: so many frames are looked at together, as ticks allow, by helpers, and no fewer than those of a tick;
+        0: each tick looks at its own, on the caller's thread. `hands`: so many helpers, which call `detect` at the
+        same time.
         """
         self._frames, self._detect, self._tracklets = frames, detect, tracklets
         self._identities, self._sinks, self._clock = identities, EverySink(sinks), clock
@@ -173,10 +173,11 @@ class LiveLoop:
 
     def catch_up(self) -> None:
         """Work on what was looked at ahead; nothing more is looked at."""
-        while self._pending:
-            self._looks.extend(self._pending.popleft().result())
-        while self._looks:
-            self._follow(*self._looks.popleft())
+        while self._looks or self._pending:
+            if self._looks:
+                self._follow(*self._looks.popleft())
+            else:
+                self._looks.extend(self._pending.popleft().result())
 
     def _next(self, timeout: float) -> list[Look]:
         if self._helpers is None:

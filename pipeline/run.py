@@ -272,7 +272,9 @@ def open_detector(
     idle: SimpleQueue[Detector] = SimpleQueue()
     for _ in range(hands):
         detector = Detector(engine, spec)
-        detector([np.full((*size, 3), spec.fill, np.uint8)] * (most or 1))  # the first takes longest
+        detector(
+            [np.full((*size, 3), spec.fill, np.uint8)] * (most or 1)
+        )  # the first takes longest
         idle.put(detector)
 
     def detect(frames: Sequence[Frame]) -> list[Detections]:

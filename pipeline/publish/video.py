@@ -39,7 +39,7 @@ class AnnotatedVideos:
     """
 
     def __init__(self, folder: Path, coarse: int = 26) -> None:
-        """`coarse` is x264's quantiser, the same for every frame: choosing one for each takes it half as long again."""
+        """`coarse` is x264's quantiser, and fixed: choosing one for each frame takes it half as long again."""
         self._folder, self._coarse = folder, coarse
         self._videos: dict[str, _Video] = {}
         self._waiting: Queue[Sighting | None] = Queue(_BACKLOG)
@@ -156,7 +156,9 @@ class _Video:
     def write(self, planes: Plane, time: float) -> None:
         if planes.shape != (self._size[1] * 3 // 2, self._size[0]):
             planes = self._resized(planes)  # the camera changed its resolution
-        frame = av.VideoFrame.from_numpy_buffer(planes, format="yuv420p")
+        # PyAV takes the place of the colours for another one where half the height is odd: there it gets a copy.
+        wrap = av.VideoFrame.from_ndarray if self._size[1] % 4 else av.VideoFrame.from_numpy_buffer
+        frame = wrap(planes, format="yuv420p")
         shown = round((time - self._start) * _TICKS)
         if self._last >= 0 and not -_TICKS < shown - self._last <= _LONGEST:
             self._start = time - self._last / _TICKS - 1

@@ -10,7 +10,7 @@ from engines import open_engine
 from engines import openvino as openvino_backend
 from engines.build import Request, build
 from engines.errors import InputError
-from engines.export import export_stream
+from engines.export import export_stream, macs
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.openvino import OpenVINOEngine, read
 from engines.package import Kind
@@ -113,6 +113,12 @@ def test_the_papers_network_too(golden_grl, tmp_path, backend):
     )
     crops = crops_of(engine, 2, 9)
     assert_close(stream(engine, crops), torch_answers(golden_grl, crops), "f32")
+
+
+def test_work_is_counted_alike_in_torch_and_in_the_graph(lively_edge, tmp_path):
+    export_stream(lively_edge, tmp_path / "edge.onnx")
+    counted = openvino_backend.macs(read(tmp_path / "edge.onnx"))
+    assert counted == pytest.approx(macs(lively_edge, "grl-stream"), rel=0.01)
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])

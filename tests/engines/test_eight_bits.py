@@ -19,7 +19,7 @@ from engines.eight_bits import (
 )
 from engines.errors import EngineError, PackageError, PackageMismatch
 from engines.opening import open_engine
-from engines.openvino import OpenVINOEngine, multiplies_bytes
+from engines.openvino import OpenVINOEngine, macs, multiplies_bytes
 from engines.package import RANGES, read_manifest, reissue
 from pipeline.settings import MODELS
 
@@ -59,6 +59,14 @@ def graph(seed=0):
 def pictures(count, seed=1):
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
+
+
+def test_work_is_counted_for_one_picture():
+    pixels, nine = SIZE[0] * SIZE[1], 3 * 3
+    by_hand = nine * WIDE * 3 + 2 * nine * WIDE * WIDE + nine * 4 * WIDE + 4
+    model = graph()
+    assert macs(model) == pixels * by_hand
+    assert model.inputs[0].get_partial_shape()[0].is_dynamic, "it is as it was"
 
 
 def test_inner_products_are_rounded_and_the_first_and_last_are_not():
@@ -138,6 +146,13 @@ def test_eight_bits_are_refused_where_they_would_be_wrong(shipped, tmp_path, mon
     monkeypatch.setattr(backend, "multiplies_bytes", lambda: False)
     with pytest.raises(PackageMismatch, match="this processor adds up products of bytes neither"):
         open_engine(shipped, precision="int8")
+
+
+def test_the_shipped_detector_knows_its_work(shipped):
+    """That of a YOLO11n is published as 6.5 GFLOP for 640×640 pixels and eighty classes."""
+    manifest = read_manifest(shipped)
+    height, width = manifest.input_size
+    assert manifest.macs == pytest.approx(6.5e9 / 2 * height * width / 640**2, rel=0.05)
 
 
 def test_a_package_without_ranges_has_no_eight_bits(shipped, tmp_path):

@@ -87,6 +87,24 @@ def test_a_change_of_resolution_does_not_end_a_video(tmp_path):
         assert image[:, :260].max() < 90
 
 
+@pytest.mark.parametrize("size", [(320, 242), (322, 240), (96, 54), (480, 270)])
+def test_colours_stay_where_they_are_in_pictures_of_any_even_size(tmp_path, size):
+    """Red above blue, with a border that is one row wide in samples of colour."""
+    shown, (width, height) = sighting(0, {}, size=size), size
+    middle = height // 4 * 2
+    shown.frame.image[:middle] = (30, 30, 200)
+    shown.frame.image[middle:] = (200, 30, 30)
+    videos = AnnotatedVideos(tmp_path)
+    videos.sighting(shown)
+    videos.close()
+    ((_, image),) = decoded(tmp_path / "hall.mp4")
+    assert image.shape == (height, width, 3)
+    np.testing.assert_allclose(image[: middle - 2].mean(axis=(0, 1)), (30, 30, 200), atol=12)
+    np.testing.assert_allclose(image[middle + 2 :].mean(axis=(0, 1)), (200, 30, 30), atol=12)
+    assert np.abs(image[: middle - 2].astype(int) - (30, 30, 200)).max() < 40
+    assert np.abs(image[middle + 2 :].astype(int) - (200, 30, 30)).max() < 40
+
+
 def test_a_video_whose_run_was_killed_can_be_played(tmp_path):
     """All but the last fragment, and what the encoder still holds."""
     videos = AnnotatedVideos(tmp_path)
