@@ -42,9 +42,16 @@ def main(file: Path, words: Sequence[str]) -> None:
 
         return timed
 
-    run.open_detector = after(run.open_detector, "detector")
-    run.open_pool = after(run.open_pool, "embedder")
-    run.warm_up = after(run.warm_up, "rest")
+    def swap(module: object, name: str, new: object) -> None:
+        getattr(module, name)  # one that has moved would be measured never, and in silence
+        setattr(module, name, new)
+
+    for name, moment in (
+        ("open_detector", "detector"),
+        ("open_pool", "embedder"),
+        ("warm_up", "rest"),
+    ):
+        swap(run, name, after(getattr(run, name), moment))
 
     class TimedTracks(publish.TrackFiles):
         def sighting(self, sighting: "Sighting") -> None:
@@ -63,7 +70,9 @@ def main(file: Path, words: Sequence[str]) -> None:
                 moments["first event"] = time.time()
                 moments["picture of the event"] = events[0].time
 
-    run.TrackFiles, run.EventLog = TimedTracks, TimedEvents
+    parts = sys.modules["pipeline.publish.parts"]
+    swap(parts, "TrackFiles", TimedTracks)
+    swap(parts, "EventLog", TimedEvents)
     sys.argv = [str(RUN), *words]
     runpy.run_path(str(RUN), run_name="__main__")
 
