@@ -269,12 +269,11 @@ def open_detector(
     if settings.precision != FASTEST:
         open_network = partial(_open_in, settings.precision)
     engine = open_network(path, most)
+    detectors = [Detector(engine, spec) for _ in range(hands)]
+    nothing = np.full((*size, 3), spec.fill, np.uint8)
+    detectors[0]([nothing] * (most or 1))  # the first run takes longest
     idle: SimpleQueue[Detector] = SimpleQueue()
-    for _ in range(hands):
-        detector = Detector(engine, spec)
-        detector(
-            [np.full((*size, 3), spec.fill, np.uint8)] * (most or 1)
-        )  # the first takes longest
+    for detector in detectors:
         idle.put(detector)
 
     def detect(frames: Sequence[Frame]) -> list[Detections]:
