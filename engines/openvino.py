@@ -13,19 +13,17 @@ import openvino as ov
 from engines.eight_bits import in_eight_bits, read_ranges
 from engines.engine import Array, Arrays, TensorSpec, check_batch
 from engines.errors import BackendError, PackageError
-from engines.package import Kind, Manifest, older_than
+from engines.package import Manifest, older_than
 from engines.rows import HostRows
 
 Outputs: TypeAlias = dict[str, Array]
-BATCH_SIZES = (16, 4, 1)
-"""Batches are compiled at these sizes and larger ones cut into them: a network of known shape runs a fifth faster
-than one of any shape, and nothing is gained beyond sixteen."""
-CROP_SIZES = (16, 4, 2, 1)
-"""For networks that see crops, of which two or three are due at most times: two side by side take little longer than
-one, on which threads wait for one another. Pictures are large enough, and every size takes time to open."""
+BATCH_SIZES = (16, 4, 2)
+"""Batches are compiled at these sizes and others cut into them: a network of known shape runs a fifth faster than one
+of any shape, and nothing is gained beyond sixteen. A batch that fills three quarters of a size is computed at it."""
 LANES = 2
-"""Such a batch is cut once more, and its parts are computed side by side by half of the threads each: threads that
-wait for one another at every layer lose a twentieth on an idle machine, and a quarter beside decoders."""
+"""Every batch is cut once more, and its parts are computed side by side by half of the threads each: threads that
+wait for one another at every layer lose a twentieth on an idle machine, and a quarter beside decoders. One picture
+is left to one of the halves, which takes a little longer for it, and leaves the other half to others."""
 
 
 def version() -> str:
@@ -79,7 +77,6 @@ def open_plan(plan: Path, manifest: Manifest, device: str, threads: int | None) 
         precision=manifest.precision,
         max_batch=manifest.max_batch,
         threads=threads,
-        sizes=BATCH_SIZES if manifest.kind is Kind.DETECTOR else CROP_SIZES,
     )
 
 
@@ -127,9 +124,8 @@ class OpenVINOEngine:
         precision: str = "f32",
         max_batch: int = 64,
         threads: int | None = None,
-        sizes: Sequence[int] = BATCH_SIZES,
     ) -> None:
-        """`precision` is what it computes in; `threads` defaults to all cores; batches are cut into `sizes`.
+        """`precision` is what it computes in; `threads` defaults to all cores.
 
         int8 is in the graph: what of it is not quantised computes in the fastest precision there is.
         """
@@ -137,22 +133,27 @@ class OpenVINOEngine:
         settings: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": fastest() if precision == "int8" else precision,
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # lanes move to whichever core decoders leave free
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         self.inputs = {spec.name: spec for spec in map(spec_of, model.inputs)}
         dynamic = all(spec.shape[0] == -1 for spec in self.inputs.values())
         self.max_batch = max_batch if dynamic else next(iter(self.inputs.values())).shape[0]
-        sizes = [n for n in sizes if n <= self.max_batch] if dynamic else [self.max_batch]
-        self._compiled: dict[int, _Compiled] = {}
+        lanes = LANES if dynamic and self.max_batch > 1 and threads != 1 else 1
+        sizes = [self.max_batch]
+        if dynamic:
+            smaller = [size for size in BATCH_SIZES if size > lanes] + [lanes]
+            sizes = [size for size in smaller if _fills(self.max_batch, size)]
+        names = [port.get_any_name() for port in model.outputs]
+        self._compiled: list[_Compiled] = []
         try:
             for size in sizes:
-                lanes = LANES if dynamic and size % LANES == 0 and threads != 1 else 1
                 if dynamic:
                     shapes = {n: (size // lanes, *s.shape[1:]) for n, s in self.inputs.items()}
                     model.reshape(shapes)
                 compiled = core.compile_model(model, "CPU", settings | {"NUM_STREAMS": lanes})
-                self._compiled[size] = _Compiled(compiled, lanes)
+                self._compiled.append(_Compiled(compiled, names, size, lanes))
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise BackendError(
@@ -174,45 +175,56 @@ class OpenVINOEngine:
         return HostRows(self.run, self.inputs, capacity)
 
     def close(self) -> None:
-        self._compiled = {}
+        self._compiled = []
 
     def _parts(self, inputs: Arrays) -> Iterator[Outputs]:
         size, start = check_batch(inputs, self.inputs, self.max_batch), 0
-        for step, compiled in self._compiled.items():
-            while size - start >= step:
-                part = {name: array[start : start + step] for name, array in inputs.items()}
-                with compiled.requests() as requests:
-                    found = self._infer(requests, part, step)
-                yield found
-                start += step
+        while start < size:
+            fitting = (each for each in self._compiled if _fills(size - start, each.size))
+            compiled = next(fitting, self._compiled[-1])
+            end = start + compiled.size
+            yield compiled.run({name: array[start:end] for name, array in inputs.items()})
+            start = end
 
-    def _infer(self, requests: Sequence[ov.InferRequest], inputs: Arrays, size: int) -> Outputs:
-        # Shared in both directions: OpenVINO reads the caller's memory, and the copy below is the only one.
-        each = size // len(requests)
-        cuts = [slice(i * each, (i + 1) * each) for i in range(len(requests))]
-        whole = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        for request, cut in zip(requests, cuts, strict=True):
-            request.start_async({n: a[cut] for n, a in whole.items()}, share_inputs=True)
-        outputs: Outputs = {}
-        for request, cut in zip(requests, cuts, strict=True):
-            request.wait()
-            for name in self.outputs:
-                found = request.get_tensor(name).data
-                if name not in outputs:
-                    outputs[name] = np.empty((size, *found.shape[1:]), found.dtype)
-                outputs[name][cut] = found
-        return outputs
+
+def _fills(pictures: int, size: int) -> bool:
+    """Whether so many are computed at this size sooner than at smaller ones."""
+    return 4 * pictures >= 3 * size
 
 
 class _Compiled:
     """A network for one size of batch, and the requests through which it is asked: more, where more threads ask."""
 
-    def __init__(self, model: ov.CompiledModel, lanes: int) -> None:
+    def __init__(
+        self, model: ov.CompiledModel, names: Sequence[str], size: int, lanes: int
+    ) -> None:
+        self.size = size
         self._model, self._lanes = model, lanes
+        self._names = names
         self._idle = [self._new()]
 
+    def run(self, inputs: Arrays) -> Outputs:
+        """The answer to no more than `size` pictures. Lanes that would have nothing to do are left alone."""
+        # Shared in both directions: OpenVINO reads the caller's memory, and the copy below is the only one.
+        whole = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        count, each = len(next(iter(whole.values()))), self.size // self._lanes
+        cuts = [slice(start, min(start + each, count)) for start in range(0, count, each)]
+        given = [{name: _filled(a[cut], each) for name, a in whole.items()} for cut in cuts]
+        outputs: Outputs = {}
+        with self._requests() as requests:
+            for request, part in zip(requests, given, strict=False):
+                request.start_async(part, share_inputs=True)
+            for request, cut in zip(requests, cuts, strict=False):
+                request.wait()
+                for name in self._names:
+                    found = request.get_tensor(name).data
+                    if name not in outputs:
+                        outputs[name] = np.empty((count, *found.shape[1:]), found.dtype)
+                    outputs[name][cut] = found[: cut.stop - cut.start]
+        return outputs
+
     @contextmanager
-    def requests(self) -> Iterator[list[ov.InferRequest]]:
+    def _requests(self) -> Iterator[list[ov.InferRequest]]:
         """One for each lane, for the caller alone."""
         try:
             requests = self._idle.pop()  # one step for all threads: a look before would not help
@@ -225,6 +237,11 @@ class _Compiled:
 
     def _new(self) -> list[ov.InferRequest]:
         return [self._model.create_infer_request() for _ in range(self._lanes)]
+
+
+def _filled(rows: Array, count: int) -> Array:
+    """As many rows: the last one again and again."""
+    return rows if len(rows) == count else rows[np.minimum(np.arange(count), len(rows) - 1)]
 
 
 def spec_of(port: ov.Output) -> TensorSpec:

@@ -190,9 +190,9 @@ def run(
     begun = time.monotonic()
     ends = math.inf if options.duration is None else begun + options.duration
     status = partial(_status, sources, loop.meter, tracklets, pool, identifier)
-    sources.start()
     try:
-        with _short_collections():
+        with _short_collections():  # the first of which takes long: before a frame can come
+            sources.start()
             loop.run(
                 lambda: stop() or time.monotonic() >= ends,
                 after=_each_second(lambda now: show(status(now - begun))),

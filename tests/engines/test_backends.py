@@ -89,6 +89,14 @@ def test_two_threads_may_ask_at_the_same_time_and_each_gets_its_own_answers(buil
     np.testing.assert_array_equal(beside, alone)
 
 
+@pytest.mark.parametrize("batch", [3, 7, 13, 23])
+def test_batches_that_only_nearly_fill_a_size_get_their_own_answers(built, batch):
+    engine = open_engine(built("openvino"))
+    crops = crops_of(engine, batch, 2)
+    one_by_one = [stream(engine, crops[:, n : n + 1]) for n in range(batch)]
+    assert_close(stream(engine, crops), np.concatenate(one_by_one, axis=1), "f32")
+
+
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @torch.no_grad()
 def test_clip_equals_the_network(built, lively_edge, backend):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines import open_engine
+from engines import openvino as openvino_backend
 from engines.build import Request, build
 from engines.errors import BackendError, PackageError, PackageMismatch
 from engines.package import MANIFEST, read_manifest
@@ -80,7 +81,6 @@ def test_one_flipped_bit_does_not_open(edge_stream, tmp_path):
             PackageMismatch,
             "built with OpenVINO 2099.1.0, and here is the older",
         ),
-        ({"precision": "f16"}, PackageMismatch, "computes in f16, which this CPU does not offer"),
         ({"format": 0}, PackageMismatch, "a package of format 0, and this version reads 1"),
         ({"backend": "tensorrt", "device": "sm_90"}, BackendError, "TensorRT"),
         ({"backend": "abacus"}, BackendError, "no backend is called 'abacus'"),
@@ -95,6 +95,17 @@ def test_misfits_say_what_differs(edge_stream, tmp_path, changes, error, says):
     assert "\n" not in str(caught.value)
     if error is PackageMismatch:
         assert "`python -m engines build" in str(caught.value)
+
+
+def test_precisions_that_the_cpu_lacks_do_not_open(edge_stream, tmp_path):
+    lacking = next((p for p in ("f16", "bf16") if not openvino_backend.offers(p)), None)
+    if lacking is None:
+        pytest.skip("this CPU computes in every precision")
+    says = f"computes in {lacking}, which this CPU does not offer"
+    with pytest.raises(PackageMismatch, match=f"{says}.*`python -m engines build"):
+        open_engine(edited(edge_stream, tmp_path / "other", precision=lacking))
+    with pytest.raises(PackageMismatch, match=says):
+        open_engine(edge_stream, precision=lacking)
 
 
 def test_foreign_folders_and_files_do_not_open(tmp_path):
@@ -151,7 +162,5 @@ def test_an_unwritable_place_is_one_sentence(edge_weights):
 
 def test_a_whole_package_computes_in_any_precision_that_the_cpu_offers(edge_stream, built):
     open_engine(edge_stream, precision="fastest").close()
-    with pytest.raises(PackageMismatch, match="computes in f16, which this CPU does not offer"):
-        open_engine(edge_stream, precision="f16")
     with pytest.raises(PackageMismatch, match="computes in f16, not in f32"):
         open_engine(built("onnxruntime", "f16"), precision="f32")
