@@ -10,21 +10,23 @@ equally busy for both.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import this_machine
 from engines import open_engine
-from engines.bench import PEAK_MACS, peak_product
+from engines.bench import PEAK_MACS, peak_product, spent, threads_of
 from engines.engine import Engine
 from engines.export import (
     export_backbone,
@@ -32,7 +34,7 @@ from engines.export import (
     export_stream,
     macs,
 )
-from engines.openvino import OpenVINOEngine, multiplies_bytes, offers, read
+from engines.openvino import LANES, OpenVINOEngine, multiplies_bytes, offers, read
 from engines.package import read_manifest
 from engines.parity import random_pictures
 from engines.rows import STATE
@@ -41,6 +43,8 @@ from trainer.model import GRL, create_model, save_model
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 DETECTOR = Path(__file__).parent.parent / "models" / "person-detector"
 CAMERAS, SLOTS_A_CAMERA = 4, 64
+CORES = os.cpu_count() or 1
+Work: TypeAlias = Callable[[], object]
 
 
 def main() -> None:
@@ -115,66 +119,81 @@ def measure(
 ) -> dict[str, object]:
     """Milliseconds a crop of each graph, and ratios, over rounds in which all take turns."""
     engines = {
-        name: OpenVINOEngine(read(path), precision=precision, max_batch=batch)
+        name: OpenVINOEngine(read(path), precision=precision, max_batch=max(batch, LANES))
         for name, path in graphs.items()
         if name != "recompute" or batch == 1
     }
-    work = {name: _work(engine, batch) for name, engine in engines.items()}
-    work["peak"] = peak_product(precision)
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(rounds + 1):
-        for name, call in work.items():
-            start = time.perf_counter()
-            call()
-            if turn:  # the first is for warming up
-                times[name].append((time.perf_counter() - start) * 1e3 / batch)
-    peak = PEAK_MACS / np.array(times.pop("peak")) / batch  # per millisecond
+    taken = in_turn({n: _work(e, batch) for n, e in engines.items()} | limits(precision), rounds)
+    times = {name: 1e3 * taken[name][:, 0] / batch for name in engines}
     row: dict[str, object] = {f"{name}_ms": spread(values) for name, values in times.items()}
-    stream = np.array(times["stream"])
-    row["peak_gmac_per_s"] = float(peak.max()) / 1e6
-    row["share_of_peak"] = spread(list(stream_macs / stream / peak))
-    row["stream_over_backbone"] = spread(list(stream / np.array(times["backbone"])))
+    row |= beside_limit(stream_macs * batch, taken, "stream", precision)
+    row["stream_over_backbone"] = spread(times["stream"] / times["backbone"])
     if "recompute" in times:
-        row["recompute_over_stream"] = spread(list(np.array(times["recompute"]) / stream))
+        row["recompute_over_stream"] = spread(times["recompute"] / times["stream"])
     return row
 
 
 def shipped_detector(rounds: int) -> list[dict[str, object]]:
     """Milliseconds a picture in every precision, and shares of the machine's limit in each; all take turns."""
-    gmacs = (read_manifest(DETECTOR).macs or 0) / 1e9
+    macs_each = read_manifest(DETECTOR).macs or 0
     precisions = [p for p in ("bf16", "f32") if offers(p)]
     if multiplies_bytes():
         precisions.insert(0, "int8")
     engines = {p: open_engine(DETECTOR, precision=p, max_batch=4) for p in precisions}
-    cases = {(p, batch): _work(engine, batch) for p, engine in engines.items() for batch in (1, 4)}
-    peaks = {p: peak_product(p) for p in precisions}
-    taken: dict[object, list[float]] = {case: [] for case in (*cases, *peaks)}
+    cases = {f"{p} {n}": _work(engine, n) for p, engine in engines.items() for n in (1, 4)}
+    for precision in precisions:
+        cases |= limits(precision)
+    taken = in_turn(cases, rounds)
+    return [
+        {
+            "precision": precision,
+            "batch": batch,
+            "gmac_a_picture": macs_each / 1e9,
+            "ms": spread(1e3 * taken[f"{precision} {batch}"][:, 0] / batch),
+            **beside_limit(macs_each * batch, taken, f"{precision} {batch}", precision),
+        }
+        for precision in precisions
+        for batch in (1, 4)
+    ]
+
+
+def limits(precision: str) -> dict[str, Work]:
+    """Large matrix products on one thread, and on all: what alternatives are held against."""
+    return {_limit(precision, threads): peak_product(precision, threads) for threads in (1, CORES)}
+
+
+def in_turn(work: Mapping[str, Work], rounds: int) -> dict[str, NDArray[np.float64]]:
+    """(rounds, 2) seconds of the clock and of the processor that each takes, after one round for warming up."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for turn in range(rounds + 1):
-        for case, call in (*cases.items(), *peaks.items()):
-            start = time.perf_counter()
-            call()
+        for name, call in work.items():
+            seconds = spent(call)
             if turn:
-                taken[case].append(time.perf_counter() - start)
-    rows: list[dict[str, object]] = []
-    for precision, batch in cases:
-        seconds = np.array(taken[precision, batch]) / batch
-        peak = PEAK_MACS / np.array(taken[precision]) / 1e9
-        rows.append(
-            {
-                "precision": precision,
-                "batch": batch,
-                "gmac_a_picture": gmacs,
-                "ms": spread(list(1e3 * seconds)),
-                "peak_gmac_per_s": float(peak.max()),
-                "share_of_peak": spread(list(gmacs / seconds / peak)),
-            }
-        )
-    return rows
+                taken[name].append(seconds)
+    return {name: np.array(seconds) for name, seconds in taken.items()}
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def beside_limit(
+    macs_each: int, taken: Mapping[str, NDArray[np.float64]], name: str, precision: str
+) -> dict[str, object]:
+    """Operations a second over those of a large matrix product on as many threads, round by round."""
+    threads = threads_of(taken[name])
+    peak = PEAK_MACS / taken[_limit(precision, threads)][:, 0]
+    return {
+        "threads": threads,
+        "peak_gmac_per_s": float(peak.max()) / 1e9,
+        "share_of_peak": spread(macs_each / taken[name][:, 0] / peak),
+    }
+
+
+def _limit(precision: str, threads: int) -> str:
+    return f"limit, {precision}, {threads}"
+
+
+def spread(values: NDArray[np.float64]) -> dict[str, float]:
     """Least, median and most."""
-    return {"least": min(values), "median": float(np.median(values)), "most": max(values)}
+    least, median, most = np.percentile(values, (0, 50, 100)).tolist()
+    return {"least": least, "median": median, "most": most}
 
 
 def live_memory(scratch: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from engines.engine import Engine
@@ -28,7 +29,8 @@ class Timing:
     best_ms: float
     pictures_per_second: float
     share_of_peak: float | None
-    """Multiply-accumulates done per second at the median, over what a large matrix product reached here."""
+    """Multiply-accumulates done per second at the median, over what a large matrix product reached here on as many
+    threads."""
 
     def as_json(self) -> dict[str, float | int | None]:
         return asdict(self)
@@ -39,20 +41,23 @@ def time_engine(
     batches: Sequence[int],
     *,
     macs: int | None,
-    peak: float | None,
+    peak: Callable[[int], float] | None,
     seconds: float = 2.0,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Timing]:
     """Time steps of streams, or runs of anything else, for `seconds` a batch after a warm-up.
 
-    `macs` is for one picture; `peak` in multiply-accumulates per second.
+    `macs` is for one picture; `peak` answers multiply-accumulates per second of so many threads.
     """
     timings = []
     for batch in batches:
         report(f"batch {batch}")
-        durations = np.array(measure(_work(engine, batch), seconds)) * 1e3
+        taken = measure(_work(engine, batch), seconds)
+        durations = 1e3 * taken[:, 0]
         median = float(np.median(durations))
-        share = None if macs is None or peak is None else macs * batch / (median / 1e3) / peak
+        share = None
+        if macs is not None and peak is not None:
+            share = macs * batch / (median / 1e3) / peak(threads_of(taken))
         timings.append(
             Timing(
                 batch=batch,
@@ -66,24 +71,36 @@ def time_engine(
     return timings
 
 
-def measure(work: Callable[[], object], seconds: float, least: int = 5) -> list[float]:
-    """Seconds that each call took, over at least `seconds` and `least` calls, two warm-up calls aside."""
+def measure(work: Callable[[], object], seconds: float, least: int = 5) -> NDArray[np.float64]:
+    """(calls, 2) Seconds of the clock and of the processor that each call took, over at least `seconds` and `least`
+    calls, two warm-up calls aside."""
     work()
     work()
-    taken: list[float] = []
-    while sum(taken) < seconds or len(taken) < least:
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return taken
+    taken = [spent(work)]
+    while sum(clock for clock, _ in taken) < seconds or len(taken) < least:
+        taken.append(spent(work))
+    return np.array(taken)
 
 
-def cpu_peak(precision: str, seconds: float = _PEAK_SECONDS) -> float:
+def spent(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the clock and of the processor that a call takes."""
+    began = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def threads_of(taken: NDArray[np.float64]) -> int:
+    """How many threads worked at once, judged by what `measure` answered."""
+    clock, processor = np.median(taken, axis=0)
+    return max(1, round(float(processor / clock)))
+
+
+def cpu_peak(precision: str, threads: int | None = None, seconds: float = _PEAK_SECONDS) -> float:
     """Multiply-accumulates per second that large matrix products reach on this CPU in this precision."""
-    return PEAK_MACS / min(measure(peak_product(precision), seconds))
+    return float(PEAK_MACS / measure(peak_product(precision, threads), seconds)[:, 0].min())
 
 
-def peak_product(precision: str) -> Callable[[], object]:
+def peak_product(precision: str, threads: int | None = None) -> Callable[[], object]:
     """Matrix products that stand for the machine's limit: `PEAK_MACS` multiply-accumulates a call.
 
     Several in a row, each of what the last one gave: in eight bits, only the first has floats to round.
@@ -97,7 +114,11 @@ def peak_product(precision: str) -> Callable[[], object]:
             value = ops.fake_quantize(value, most * 0, most, most * 0, most, 256)
             right = ops.fake_quantize(right, -heaviest, heaviest, -heaviest, heaviest, 255)
         value = ops.matmul(value, right, False, False)
-    settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+    settings: dict[str, object] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"
+    }
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
     compiled = ov.Core().compile_model(ov.Model([value], [left]), "CPU", settings)
     request = compiled.create_infer_request()
     values = np.ones((side, side), np.float32)
