@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 
+from pipeline.compiled import compiled
 from pipeline.frames import IdentityEvent
 from pipeline.pixels import Plane
 from pipeline.publish.sink import Passed, Sighting
@@ -44,6 +45,8 @@ class AnnotatedVideos:
         self._videos: dict[str, _Video] = {}
         self._waiting: Queue[Sighting | None] = Queue(_BACKLOG)
         self._failure: Exception | None = None
+        nothing = np.zeros((2, 2), np.uint8)
+        _draw(nothing, 0, 0, 0, 0, 1, 0, nothing)  # compiled before use
         self._thread = Thread(target=self._run, name="annotated video", daemon=True)
         self._thread.start()
 
@@ -100,17 +103,38 @@ def annotate(sighting: Sighting) -> Plane:
     boxes = np.clip(sighting.tracks.boxes / 2, -1, [width, height] * 2).astype(int).tolist()
     for box, identity in zip(boxes, sighting.identities.tolist(), strict=True):
         colour, *label = _label(identity)
-        left, top, right, bottom = box
-        high = label[1].shape[0]
-        for plane, value, stamp, n in zip(views, colour, label, (2, 1, 1), strict=True):
-            x0, x1, y0, y1 = n * max(left, 0), n * (right + 1), n * max(top, 0), n * (bottom + 1)
-            plane[y0 : n * max(top + 1, 0), x0:x1] = value
-            plane[n * max(bottom, 0) : y1, x0:x1] = value
-            plane[y0:y1, x0 : n * max(left + 1, 0)] = value
-            plane[y0:y1, n * max(right, 0) : x1] = value
-            at = plane[n * max(top - high, 0) :, x0:][: stamp.shape[0], : stamp.shape[1]]
-            at[:] = stamp[: at.shape[0], : at.shape[1]]
+        for plane, value, stamp, samples in zip(views, colour, label, (2, 1, 1), strict=True):
+            _draw(plane, *box, samples, value, stamp)
     return planes
+
+
+@compiled
+def _draw(
+    plane: Plane,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+    samples: int,
+    value: int,
+    stamp: Plane,
+) -> None:
+    """A box's border, `samples` wide, and its label, whose lower edge is the box's upper one where there is room."""
+    height, width = plane.shape
+    ends = min(samples * (right + 1), width)
+    begins, inner = samples * max(left, 0), samples * max(left + 1, 0)
+    outer = max(samples * max(right, 0), begins)
+    for row in range(samples * max(top, 0), min(samples * (bottom + 1), height)):
+        if row < samples * (top + 1) or row >= samples * max(bottom, 0):
+            plane[row, begins:ends] = value
+        else:
+            plane[row, begins : min(inner, ends)] = value
+            plane[row, outer:ends] = value
+    high, wide = stamp.shape
+    first = samples * max(top - high // samples, 0)
+    for row in range(min(high, height - first)):
+        for column in range(min(wide, width - begins)):
+            plane[first + row, begins + column] = stamp[row, column]
 
 
 @lru_cache(maxsize=512)
