@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -190,7 +190,7 @@ def _limit(precision: str, threads: int) -> str:
     return f"limit, {precision}, {threads}"
 
 
-def spread(values: NDArray[np.float64]) -> dict[str, float]:
+def spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
     """Least, median and most."""
     least, median, most = np.percentile(values, (0, 50, 100)).tolist()
     return {"least": least, "median": median, "most": most}

@@ -49,7 +49,7 @@ def main(file: Path, words: Sequence[str]) -> None:
     for name, moment in (
         ("open_detector", "detector"),
         ("open_pool", "embedder"),
-        ("warm_up", "rest"),
+        ("warm_up", "compiled"),
     ):
         swap(run, name, after(getattr(run, name), moment))
 

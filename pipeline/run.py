@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -115,12 +116,23 @@ def run(
     addresses, names, inputs = _cameras(settings, options)
     zones = {name: camera.ignore for name, camera in zip(names, settings.camera, strict=True)}
     whole = options.every_frame and not any(address.live for address in addresses)
-    ahead = (AHEAD if whole else 1) if may_look_ahead(settings.detector) else 0
+    anywhere = may_look_ahead(settings.detector)
+    ahead = (AHEAD if whole else 1) if anywhere else 0
     hands = HANDS if whole and ahead and detect is None else 1
-    if detect is None:  # a tick has no more than a picture of each camera
-        detect = open_detector(settings.detector, open_network, max(len(names), ahead), hands)
+    with ThreadPoolExecutor(1, "opening") as helper:
+        look = partial(
+            open_detector,
+            settings.detector,
+            open_network,
+            max(len(names), ahead),  # a tick has no more than a picture of each camera
+            hands,
+        )
+        opening = helper.submit(look) if anywhere and detect is None else None
+        warm_up()  # before the loop, which begins to count
+        pool = open_pool(settings.embedder, open_network)
+        if detect is None:
+            detect = opening.result() if opening else look()
     detect = ignoring(detect, zones)
-    pool = open_pool(settings.embedder, open_network)
     sources = open_sources(
         addresses,
         names,
@@ -174,7 +186,6 @@ def run(
     tracklets = Tracklets(
         pool, names, settings.tracklets, settings.floors(), identifier.settings.mapping
     )
-    warm_up()  # before the loop, which begins to count
     loop = LiveLoop(
         sources,
         detect,

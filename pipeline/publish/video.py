@@ -101,10 +101,12 @@ def annotate(sighting: Sighting) -> Plane:
     views = _views(planes)
     height, width = views[1].shape  # boxes are drawn in whole samples of colour
     boxes = np.clip(sighting.tracks.boxes / 2, -1, [width, height] * 2).astype(int).tolist()
-    for box, identity in zip(boxes, sighting.identities.tolist(), strict=True):
+    for (left, top, right, bottom), identity in zip(
+        boxes, sighting.identities.tolist(), strict=True
+    ):
         colour, *label = _label(identity)
         for plane, value, stamp, samples in zip(views, colour, label, (2, 1, 1), strict=True):
-            _draw(plane, *box, samples, value, stamp)
+            _draw(plane, left, top, right, bottom, samples, value, stamp)
     return planes
 
 
