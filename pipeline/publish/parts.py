@@ -18,6 +18,8 @@ from pipeline.publish.tracks import TrackFiles
 from pipeline.publish.video import AnnotatedVideos
 
 _log = logging.getLogger(__name__)
+_LEAP = 3600.0
+"""Seconds by which a clock is set within a part before its word on what is old is doubted."""
 
 
 class Parts:
@@ -32,13 +34,16 @@ class Parts:
         conclude: Callable[[Journal], object],
         inputs: Sequence[Path] = (),
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         """`settings` are None where the run ends by itself: then its files are one part, and none is deleted.
 
         `conclude` writes what comes last into a part.
         """
         self._folder, self._settings, self._video = folder, settings, video
-        self._conclude, self._inputs, self._clock = conclude, inputs, clock
+        self._conclude, self._inputs = conclude, inputs
+        self._clock, self._steady = clock, steady
+        self._set_by = clock() - steady()
         self.earlier = set_aside(folder, inputs)
         self.journal, self._files = self._begin()
         self._number = self._now()
@@ -89,7 +94,15 @@ class Parts:
         return int((now + time.localtime(now).tm_gmtoff) // (3600 * self._settings.part_hours))
 
     def _expire(self) -> None:
+        """Delete what is past its day; after a leap of the clock only when the next part begins."""
         if self._settings is None or not self._settings.keep_days:
+            return
+        before, self._set_by = self._set_by, self._clock() - self._steady()
+        if self._set_by - before > _LEAP:
+            leap = self._set_by - before
+            _log.warning(
+                "the clock leapt by %.0f s: no files are deleted before the next part", leap
+            )
             return
         for part in expired_parts(self._folder, self._clock() - 86400 * self._settings.keep_days):
             shutil.rmtree(part, ignore_errors=True)

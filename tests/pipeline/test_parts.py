@@ -90,6 +90,22 @@ def test_what_is_past_its_day_goes_and_nothing_else(tmp_path):
     assert sorted(p.name for p in (tmp_path / "earlier").iterdir()) == ["2", "3", "mine"]
 
 
+def test_a_clock_that_leaps_gets_a_day_to_be_set_right(tmp_path, caplog):
+    clock, watch = Clock(), Clock()
+    clock.now = time.time()
+    part = tmp_path / "earlier" / "1"
+    part.mkdir(parents=True)
+    parts, _ = opened(tmp_path, FileSettings(), clock, video=False, steady=lambda: watch.now)
+    clock.now += 20 * DAY
+    show(parts, 0, {1: 5})
+    assert part.is_dir()
+    assert [r.getMessage() for r in caplog.records if "clock leapt by 1728000 s" in r.getMessage()]
+    clock.now, watch.now = clock.now + DAY, watch.now + DAY  # nobody set it right: so it is
+    show(parts, 1, {1: 5})
+    parts.close()
+    assert not part.exists()
+
+
 def test_a_run_that_ends_by_itself_is_one_part(tmp_path):
     clock = Clock()
     parts, told = opened(tmp_path, None, clock, video=False)
@@ -151,7 +167,7 @@ def test_a_live_run_leaves_whole_parts(camera, networks, words_for, tmp_path):
         last = frames.max(initial=last)
         summary = json.loads((part / "summary.json").read_text())
         assert summary["failed_outputs"] == {}
-        assert summary["identities"] > 0
+        assert summary["identities"] > 0 or part == folders[0], "only the first may end so soon"
         assert "<title>Throughline: a run</title>" in (part / "report.html").read_text()
         with av.open(str(part / "hall.mp4")) as video:
             assert video.streams.video[0].width == 768
