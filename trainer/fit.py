@@ -1,7 +1,9 @@
 """The training loop, on one CPU, one GPU, or many processes."""
 
 import math
+import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -84,8 +86,7 @@ def fit(
     if plan.recipe.family > 1 and not plan.trained_before:
         raise UsageError("who looks alike is known to weights only: a family needs --init")
     _prepare_folder(plan, accelerator.is_main_process)
-    people = len(set(labels_of(learners).tolist()))
-    training = _Training(plan, network, people, accelerator, taught=teacher is not None)
+    training = _Training(plan, network, learners, accelerator, taught=teacher is not None)
     steps = plan.recipe.epochs * len(batches)
     done = training.resume() if plan.resume else 0
     if plan.trained_before and not done:
@@ -132,8 +133,15 @@ class _Training:
     """Everything that changes while training goes on."""
 
     def __init__(
-        self, plan: Plan, network: GRL, identities: int, accelerator: Accelerator, *, taught: bool
+        self,
+        plan: Plan,
+        network: GRL,
+        learners: Sequence[Tracklet],
+        accelerator: Accelerator,
+        *,
+        taught: bool,
     ) -> None:
+        identities = len(set(labels_of(learners).tolist()))
         self.plan = plan
         self.network = network
         self.accelerator = accelerator
@@ -153,6 +161,7 @@ class _Training:
             "recipe": str(plan.recipe),
             "seed": str(plan.seed),
             "identities": str(identities),
+            "pictures": _told_apart(learners),
             "crops": "x".join(map(str, network.size)),
             "precision": plan.precision,
             "teacher": "one" if taught else "none",
@@ -267,6 +276,15 @@ def _batches(
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
+
+
+def _told_apart(learners: Sequence[Tracklet]) -> str:
+    """What a training learns from, in a few words that are others for any other data, wherever it lies."""
+    check = 0
+    for tracklet in learners:
+        names = ",".join(map(os.path.basename, tracklet.paths))
+        check = zlib.crc32(f"{tracklet.identity} {tracklet.camera} {names}\n".encode(), check)
+    return f"{sum(map(len, learners))} (checksum of their names: {check:08x})"
 
 
 def _prepare_folder(plan: Plan, main: bool) -> None:

@@ -1,6 +1,7 @@
 """Training that survives kill -9, full disks and diverging losses, alone or in several processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,19 @@ def test_a_checkpoint_cut_short_or_of_another_training_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="is not a whole checkpoint of ours"):
         checkpoints.load(tmp_path, {"seed": "0"})
+
+
+def test_it_goes_on_with_the_same_pictures_only_wherever_they_lie(people, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(people, moved)
+    weights = train(people, tmp_path / "out", QUICK)
+    weights.unlink()
+    train(moved, tmp_path / "out", QUICK, resume=True)
+    assert weights.is_file()
+    (moved / "0002" / "0002C1T0001F005.png").unlink()  # as many people as before
+    says = r"of another training: pictures was 60 \(.*\), is 59 \("
+    with pytest.raises(CheckpointError, match=says):
+        train(moved, tmp_path / "out", QUICK, resume=True)
 
 
 def test_a_training_is_never_overwritten(people, tmp_path):
