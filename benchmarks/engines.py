@@ -10,10 +10,10 @@ equally busy for both.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -26,8 +26,7 @@ from rich.table import Table
 
 from benchmarks.machine import this_machine
 from engines import open_engine
-from engines.bench import PEAK_MACS, peak_product, spent, threads_of
-from engines.engine import Engine
+from engines.bench import PEAK_MACS, peak_product, threads_for, work_of
 from engines.export import (
     export_backbone,
     export_causal_clip,
@@ -36,14 +35,11 @@ from engines.export import (
 )
 from engines.openvino import LANES, OpenVINOEngine, multiplies_bytes, offers, read
 from engines.package import read_manifest
-from engines.parity import random_pictures
-from engines.rows import STATE
 from trainer.model import GRL, create_model, save_model
 
 RESULTS = Path(__file__).parent / "results" / "engines.json"
 DETECTOR = Path(__file__).parent.parent / "models" / "person-detector"
 CAMERAS, SLOTS_A_CAMERA = 4, 64
-CORES = os.cpu_count() or 1
 Work: TypeAlias = Callable[[], object]
 
 
@@ -123,10 +119,12 @@ def measure(
         for name, path in graphs.items()
         if name != "recompute" or batch == 1
     }
-    taken = in_turn({n: _work(e, batch) for n, e in engines.items()} | limits(precision), rounds)
-    times = {name: 1e3 * taken[name][:, 0] / batch for name in engines}
+    threads = engines["stream"].threads_for(batch)
+    work = {name: work_of(engine, batch) for name, engine in engines.items()}
+    taken = in_turn(work | {"limit": peak_product(precision, threads)}, rounds)
+    times = {name: 1e3 * taken[name] / batch for name in engines}
     row: dict[str, object] = {f"{name}_ms": spread(values) for name, values in times.items()}
-    row |= beside_limit(stream_macs * batch, taken, "stream", precision)
+    row |= beside_limit(stream_macs * batch, taken["stream"], taken["limit"], threads)
     row["stream_over_backbone"] = spread(times["stream"] / times["backbone"])
     if "recompute" in times:
         row["recompute_over_stream"] = spread(times["recompute"] / times["stream"])
@@ -140,54 +138,49 @@ def shipped_detector(rounds: int) -> list[dict[str, object]]:
     if multiplies_bytes():
         precisions.insert(0, "int8")
     engines = {p: open_engine(DETECTOR, precision=p, max_batch=4) for p in precisions}
-    cases = {f"{p} {n}": _work(engine, n) for p, engine in engines.items() for n in (1, 4)}
-    for precision in precisions:
-        cases |= limits(precision)
-    taken = in_turn(cases, rounds)
-    return [
-        {
-            "precision": precision,
-            "batch": batch,
-            "gmac_a_picture": macs_each / 1e9,
-            "ms": spread(1e3 * taken[f"{precision} {batch}"][:, 0] / batch),
-            **beside_limit(macs_each * batch, taken, f"{precision} {batch}", precision),
-        }
-        for precision in precisions
-        for batch in (1, 4)
-    ]
-
-
-def limits(precision: str) -> dict[str, Work]:
-    """Large matrix products on one thread, and on all: what alternatives are held against."""
-    return {_limit(precision, threads): peak_product(precision, threads) for threads in (1, CORES)}
+    cases = [(precision, batch) for precision in precisions for batch in (1, 4)]
+    threads = {(p, n): threads_for(engines[p], n) or 1 for p, n in cases}
+    work = {f"{p} {n}": work_of(engines[p], n) for p, n in cases}
+    limits = {f"limit {p} {threads[p, n]}": peak_product(p, threads[p, n]) for p, n in cases}
+    taken = in_turn(work | limits, rounds)
+    rows: list[dict[str, object]] = []
+    for precision, batch in cases:
+        seconds, used = taken[f"{precision} {batch}"], threads[precision, batch]
+        limit = taken[f"limit {precision} {used}"]
+        rows.append(
+            {
+                "precision": precision,
+                "batch": batch,
+                "gmac_a_picture": macs_each / 1e9,
+                "ms": spread(1e3 * seconds / batch),
+                **beside_limit(macs_each * batch, seconds, limit, used),
+            }
+        )
+    return rows
 
 
 def in_turn(work: Mapping[str, Work], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """(rounds, 2) seconds of the clock and of the processor that each takes, after one round for warming up."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    """(rounds,) seconds that each takes, after one round for warming up."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
     for turn in range(rounds + 1):
         for name, call in work.items():
-            seconds = spent(call)
+            start = time.perf_counter()
+            call()
             if turn:
-                taken[name].append(seconds)
+                taken[name].append(time.perf_counter() - start)
     return {name: np.array(seconds) for name, seconds in taken.items()}
 
 
 def beside_limit(
-    macs_each: int, taken: Mapping[str, NDArray[np.float64]], name: str, precision: str
+    batch_macs: int, seconds: NDArray[np.float64], limit: NDArray[np.float64], threads: int
 ) -> dict[str, object]:
-    """Operations a second over those of a large matrix product on as many threads, round by round."""
-    threads = threads_of(taken[name])
-    peak = PEAK_MACS / taken[_limit(precision, threads)][:, 0]
+    """Operations a second over those of large matrix products on as many threads, round by round."""
+    peak = PEAK_MACS / limit
     return {
         "threads": threads,
         "peak_gmac_per_s": float(peak.max()) / 1e9,
-        "share_of_peak": spread(macs_each / taken[name][:, 0] / peak),
+        "share_of_peak": spread(batch_macs / seconds / peak),
     }
-
-
-def _limit(precision: str, threads: int) -> str:
-    return f"limit, {precision}, {threads}"
 
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
@@ -224,14 +217,6 @@ def live_memory(scratch: Path) -> dict[str, float]:
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(answer.stdout)
     return found
-
-
-def _work(engine: Engine, batch: int) -> Callable[[], object]:
-    pictures = random_pictures(engine.inputs, batch, np.random.default_rng(0))
-    if not any(name.startswith(STATE) for name in engine.inputs):
-        return lambda: engine.run(pictures)
-    rows, slots = engine.state_rows(batch), np.arange(batch)
-    return lambda: rows.step(slots, pictures)
 
 
 def print_tables(

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import openvino as ov
-from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from engines.engine import Engine
+from engines.openvino import OpenVINOEngine
 from engines.parity import random_pictures
 from engines.rows import STATE
 
@@ -31,6 +31,8 @@ class Timing:
     share_of_peak: float | None
     """Multiply-accumulates done per second at the median, over what a large matrix product reached here on as many
     threads."""
+    threads: int | None
+    """That computed it; None where it was no CPU."""
 
     def as_json(self) -> dict[str, float | int | None]:
         return asdict(self)
@@ -52,12 +54,12 @@ def time_engine(
     timings = []
     for batch in batches:
         report(f"batch {batch}")
-        taken = measure(_work(engine, batch), seconds)
-        durations = 1e3 * taken[:, 0]
+        durations = np.array(measure(work_of(engine, batch), seconds)) * 1e3
         median = float(np.median(durations))
+        threads = threads_for(engine, batch)
         share = None
         if macs is not None and peak is not None:
-            share = macs * batch / (median / 1e3) / peak(threads_of(taken))
+            share = macs * batch / (median / 1e3) / peak(threads or 1)
         timings.append(
             Timing(
                 batch=batch,
@@ -66,41 +68,35 @@ def time_engine(
                 best_ms=float(durations.min()),
                 pictures_per_second=batch / (median / 1e3),
                 share_of_peak=share,
+                threads=threads,
             )
         )
     return timings
 
 
-def measure(work: Callable[[], object], seconds: float, least: int = 5) -> NDArray[np.float64]:
-    """(calls, 2) Seconds of the clock and of the processor that each call took, over at least `seconds` and `least`
-    calls, two warm-up calls aside."""
+def measure(work: Callable[[], object], seconds: float, least: int = 5) -> list[float]:
+    """Seconds that each call took, over at least `seconds` and `least` calls, two warm-up calls aside."""
     work()
     work()
-    taken = [spent(work)]
-    while sum(clock for clock, _ in taken) < seconds or len(taken) < least:
-        taken.append(spent(work))
-    return np.array(taken)
+    taken: list[float] = []
+    while sum(taken) < seconds or len(taken) < least:
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return taken
 
 
-def spent(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock and of the processor that a call takes."""
-    began = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - began[0], time.process_time() - began[1]
+def threads_for(engine: Engine, batch: int) -> int | None:
+    """How many threads of a CPU compute such a batch, where that is known."""
+    return engine.threads_for(batch) if isinstance(engine, OpenVINOEngine) else None
 
 
-def threads_of(taken: NDArray[np.float64]) -> int:
-    """How many threads worked at once, judged by what `measure` answered."""
-    clock, processor = np.median(taken, axis=0)
-    return max(1, round(float(processor / clock)))
+def cpu_peak(precision: str, threads: int, seconds: float = _PEAK_SECONDS) -> float:
+    """Multiply-accumulates per second that large matrix products reach on so many threads in this precision."""
+    return PEAK_MACS / min(measure(peak_product(precision, threads), seconds))
 
 
-def cpu_peak(precision: str, threads: int | None = None, seconds: float = _PEAK_SECONDS) -> float:
-    """Multiply-accumulates per second that large matrix products reach on this CPU in this precision."""
-    return float(PEAK_MACS / measure(peak_product(precision, threads), seconds)[:, 0].min())
-
-
-def peak_product(precision: str, threads: int | None = None) -> Callable[[], object]:
+def peak_product(precision: str, threads: int) -> Callable[[], object]:
     """Matrix products that stand for the machine's limit: `PEAK_MACS` multiply-accumulates a call.
 
     Several in a row, each of what the last one gave: in eight bits, only the first has floats to round.
@@ -114,18 +110,18 @@ def peak_product(precision: str, threads: int | None = None) -> Callable[[], obj
             value = ops.fake_quantize(value, most * 0, most, most * 0, most, 256)
             right = ops.fake_quantize(right, -heaviest, heaviest, -heaviest, heaviest, 255)
         value = ops.matmul(value, right, False, False)
-    settings: dict[str, object] = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": threads,
     }
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
     compiled = ov.Core().compile_model(ov.Model([value], [left]), "CPU", settings)
     request = compiled.create_infer_request()
     values = np.ones((side, side), np.float32)
     return lambda: request.infer([values], share_inputs=True, share_outputs=True)
 
 
-def _work(engine: Engine, batch: int) -> Callable[[], object]:
+def work_of(engine: Engine, batch: int) -> Callable[[], object]:
+    """A run over random pictures, or a step of streams."""
     pictures = random_pictures(engine.inputs, batch, np.random.default_rng(0))
     if not any(name.startswith(STATE) for name in engine.inputs):
         return lambda: engine.run(pictures)

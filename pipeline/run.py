@@ -109,7 +109,8 @@ def run(
 ) -> dict[str, object]:
     """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
 
-    `detect` stands in for the detector that the settings name. `open_network` opens every engine.
+    `detect` stands in for the detector that the settings name. `open_network` opens every engine: the detector's on
+    another thread than the caller's, unless its package is one for TensorRT.
     """
     # Its threads turn in circles while they wait for the next small picture: twice the processor's time.
     cv2.setNumThreads(1)
@@ -128,10 +129,10 @@ def run(
             hands,
         )
         opening = helper.submit(look) if anywhere and detect is None else None
-        warm_up()  # before the loop, which begins to count
         pool = open_pool(settings.embedder, open_network)
         if detect is None:
             detect = opening.result() if opening else look()
+    warm_up()  # before the loop, which begins to count
     detect = ignoring(detect, zones)
     sources = open_sources(
         addresses,

@@ -43,7 +43,7 @@ class Parts:
         self._folder, self._settings, self._video = folder, settings, video
         self._conclude, self._inputs = conclude, inputs
         self._clock, self._steady = clock, steady
-        self._set_by = clock() - steady()
+        self._set_by, self._doubted = clock() - steady(), False
         self.earlier = set_aside(folder, inputs)
         self.journal, self._files = self._begin()
         self._number = self._now()
@@ -94,12 +94,16 @@ class Parts:
         return int((now + time.localtime(now).tm_gmtoff) // (3600 * self._settings.part_hours))
 
     def _expire(self) -> None:
-        """Delete what is past its day; after a leap of the clock only when the next part begins."""
+        """Delete what is past its day; after a leap of the clock only when the next part begins.
+
+        Then in any case: on machines that sleep the clock leaps every day.
+        """
         if self._settings is None or not self._settings.keep_days:
             return
         before, self._set_by = self._set_by, self._clock() - self._steady()
-        if self._set_by - before > _LEAP:
-            leap = self._set_by - before
+        leap = self._set_by - before
+        self._doubted = leap > _LEAP and not self._doubted
+        if self._doubted:
             _log.warning(
                 "the clock leapt by %.0f s: no files are deleted before the next part", leap
             )

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 
@@ -87,6 +88,26 @@ def test_two_threads_may_ask_at_the_same_time_and_each_gets_its_own_answers(buil
     with ThreadPoolExecutor(2) as askers:
         beside = list(askers.map(lambda n: stream(engine, crops[n : n + 1]), range(40)))
     np.testing.assert_array_equal(beside, alone)
+
+
+def test_a_call_that_fails_half_way_leaves_the_engine_as_it_was(built, monkeypatch):
+    engine = open_engine(built("openvino"))
+    crops = crops_of(engine, 4, 1)
+    want = stream(engine, crops)
+    start, started = ov.InferRequest.start_async, []
+
+    def fails_at_the_second(request, *given, **named):
+        if started:
+            raise RuntimeError("no memory")
+        started.append(request)
+        start(request, *given, **named)
+
+    monkeypatch.setattr(ov.InferRequest, "start_async", fails_at_the_second)
+    with pytest.raises(RuntimeError, match="no memory"):
+        stream(engine, crops)
+    monkeypatch.undo()
+    assert started
+    np.testing.assert_array_equal(stream(engine, crops), want)
 
 
 @pytest.mark.parametrize("batch", [3, 7, 13, 23])
