@@ -130,7 +130,9 @@ class Tracker:
         matched = np.flatnonzero(partner >= 0)
         if len(matched):
             self._remember(matched, colours[partner[matched]], time)
-            stay(self._stays, partner, boxes, scores, self._rows["seen"], time)
+            # In one piece, or a single track's and several tracks' would each be compiled for.
+            seen = np.ascontiguousarray(self._rows["seen"])
+            stay(self._stays, partner, boxes, scores, seen, time)
             self._rows["seen"][matched] = time
             self._rows["looks"][matched] += 1
         founders = np.ones(len(boxes), bool)

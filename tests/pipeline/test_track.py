@@ -245,7 +245,8 @@ def test_nothing_is_left_to_compile_after_the_warm_up():
 import numpy as np
 from pipeline.frames import Detections
 from pipeline.track import Tracker, association, motion, warm_up
-kernels = [motion.begin, motion.predict, motion.update]
+from pipeline.track.tracker import stay
+kernels = [motion.begin, motion.predict, motion.update, stay]
 kernels += [association.match_overlapping, association.match_returning]
 warm_up()
 before = [len(kernel.signatures) for kernel in kernels]
@@ -263,7 +264,7 @@ print(before, [len(kernel.signatures) for kernel in kernels])
         check=False,
         cwd=Path(__file__).parents[2],
     )
-    assert done.stdout.strip() == "[1, 1, 1, 1, 1] [1, 1, 1, 1, 1]", done.stderr
+    assert done.stdout.strip() == "[1, 1, 1, 1, 1, 1] [1, 1, 1, 1, 1, 1]", done.stderr
 
 
 @pytest.mark.parametrize(
