@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -158,9 +159,15 @@ def _bench(options: argparse.Namespace, console: Console) -> int:
         peak = cache(partial(bench.cpu_peak, precision)) if on_cpu else None
         macs = manifest.macs if manifest else None
         timings = bench.time_engine(
-            engine, batches, macs=macs, peak=peak, seconds=options.seconds, report=status.update
+            engine,
+            batches,
+            macs=macs,
+            peak=peak,
+            threads=(options.threads or os.cpu_count()) if on_cpu else None,
+            seconds=options.seconds,
+            report=status.update,
         )
-        threads = sorted({row.threads or 1 for row in timings})
+        threads = sorted({row.threads for row in timings if row.threads})
         peaks = {n: peak(n) / 1e9 for n in threads} if peak else {}
     if options.json:
         rows = [row.as_json() for row in timings]

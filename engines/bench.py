@@ -44,22 +44,24 @@ def time_engine(
     *,
     macs: int | None,
     peak: Callable[[int], float] | None,
+    threads: int | None = None,
     seconds: float = 2.0,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Timing]:
     """Time steps of streams, or runs of anything else, for `seconds` a batch after a warm-up.
 
-    `macs` is for one picture; `peak` answers multiply-accumulates per second of so many threads.
+    `macs` is for one picture; `peak` answers multiply-accumulates per second of so many threads. `threads`: of the
+    CPU, for an engine that does not say how many compute a batch.
     """
     timings = []
     for batch in batches:
         report(f"batch {batch}")
         durations = np.array(measure(work_of(engine, batch), seconds)) * 1e3
         median = float(np.median(durations))
-        threads = threads_for(engine, batch)
+        used = threads_for(engine, batch) or threads
         share = None
         if macs is not None and peak is not None:
-            share = macs * batch / (median / 1e3) / peak(threads or 1)
+            share = macs * batch / (median / 1e3) / peak(used or 1)
         timings.append(
             Timing(
                 batch=batch,
@@ -68,7 +70,7 @@ def time_engine(
                 best_ms=float(durations.min()),
                 pictures_per_second=batch / (median / 1e3),
                 share_of_peak=share,
-                threads=threads,
+                threads=used,
             )
         )
     return timings
