@@ -25,20 +25,15 @@ _PLACES = 2 * 0.025**2
 """Variance of how tall one camera finds a person at two places."""
 _LASTING = 0.3
 """Share of a box's error that lasts from frame to frame, so that a mean does not remove it."""
-_SAMPLE = np.dtype(
-    [
-        ("time", np.float64),
-        ("place", np.float64, 2),
-        ("spread", np.float64, 3),
-        ("stature", np.float64),
-    ]
-)
+_TIME, _PLACE, _SPREAD, _STATURE = 0, slice(1, 3), slice(3, 6), 6
+_SAMPLE = 7
+"""What is added up of a look, and told of a step: its time, and as `FloorMap.stand` has it."""
 WALK = np.dtype(
     [
         ("step", np.int64),
         ("looks", np.int64),  # in the step that is going on
-        ("sum", _SAMPLE),
-        ("kept", _SAMPLE, _KEPT),
+        ("sum", np.float64, _SAMPLE),
+        ("kept", np.float64, (_KEPT, _SAMPLE)),
         ("waiting", np.int64),
         ("statures", np.float32, _MEASURED),  # of the last steps, oldest first; 0 where not known
     ]
@@ -50,6 +45,8 @@ class Footing:
 
     def __init__(self, floors: Mapping[str, FloorMap]) -> None:
         self._floors = dict(floors)
+        for floor in self._floors.values():
+            floor.stand(np.empty((0, 4), np.float32), floor.settings.size)  # compiled before use
 
     def note(
         self,
@@ -63,52 +60,49 @@ class Footing:
         """One frame: the people in `rows` have these boxes. Changes `walks` in place."""
         if camera not in self._floors or not len(rows):
             return
-        places, spread = self._floors[camera].feet(boxes, size)
-        seen = np.isfinite(places).all(axis=1)
-        rows, places, spread = rows[seen], places[seen], spread[seen]
-        statures = self._floors[camera].statures(boxes[seen], places, size)
+        look = np.empty((len(rows), _SAMPLE))
+        look[:, _TIME], look[:, 1:] = time, self._floors[camera].stand(boxes, size)
+        seen = ~np.isnan(look[:, 1])
+        if not seen.all():
+            rows, look = rows[seen], look[seen]
         step = int(time // STEP)
-        complete(walks, rows[walks["step"][rows] != step])
-        walks["step"][rows] = step
+        over = walks["step"][rows] != step
+        if over.any():
+            complete(walks, rows[over])
+            walks["step"][rows] = step
         walks["looks"][rows] += 1
-        total = walks["sum"]
-        total["time"][rows] += time
-        total["place"][rows] += places
-        total["spread"][rows] += spread
         # One look without a head leaves the step without a stature.
-        total["stature"][rows] += statures
+        walks["sum"][rows] += look
 
 
 def grown(walks: Walks) -> FloatArray:
     """(N,) log-likelihood ratios of the last steps' statures being those of whom the steps before show."""
     now, count = middle(walks["statures"][:, -_NEWEST:])
     before, earlier = middle(walks["statures"][:, :-_NEWEST])
-    known = (count >= _NEWEST - 1) & (earlier >= _NEWEST - 1)
-    few = 1 / np.maximum(count, 1) + 1 / np.maximum(earlier, 1)
-    ratio = likeness(now - before, few.astype(np.float32), np.full_like(now, _PLACES))
-    return ratio * known
+    ratio = np.zeros(len(walks), np.float32)
+    for i in np.flatnonzero((count >= _NEWEST - 1) & (earlier >= _NEWEST - 1)).tolist():
+        few = 1.0 / count[i] + 1.0 / earlier[i]
+        ratio[i] = likeness(float(now[i] - before[i]), few, _PLACES)
+    return ratio
 
 
 def complete(walks: Walks, rows: IntArray) -> None:
     """End the step that is going on, if there is any."""
     rows = rows[walks["looks"][rows] > 0]
     looks = walks["looks"][rows].astype(np.float64)
+    step = walks["sum"][rows] / looks[:, None]
+    steadier = _LASTING + (1 - _LASTING) / looks
+    step[:, _SPREAD] *= steadier[:, None]
+    statures = step[:, _STATURE] = np.nan_to_num(step[:, _STATURE])
     full = rows[walks["waiting"][rows] == _KEPT]
     walks["kept"][full, :-1] = walks["kept"][full, 1:]
     walks["waiting"][full] -= 1
-    at = walks["waiting"][rows]
-    kept, total = walks["kept"], walks["sum"]
-    kept["time"][rows, at] = total["time"][rows] / looks
-    kept["place"][rows, at] = total["place"][rows] / looks[:, None]
-    steadier = _LASTING + (1 - _LASTING) / looks
-    statures = np.nan_to_num(total["stature"][rows] / looks)
-    kept["stature"][rows, at] = statures
+    walks["kept"][rows, walks["waiting"][rows]] = step
+    walks["waiting"][rows] += 1
     walks["statures"][rows, :-1] = walks["statures"][rows, 1:]
     walks["statures"][rows, -1] = statures
-    kept["spread"][rows, at] = total["spread"][rows] * (steadier / looks)[:, None]
-    walks["waiting"][rows] += 1
     walks["looks"][rows] = 0
-    walks["sum"][rows] = np.zeros((), _SAMPLE)
+    walks["sum"][rows] = 0.0
 
 
 def take(walks: Walks, row: int) -> Path | None:
@@ -119,8 +113,8 @@ def take(walks: Walks, row: int) -> Path | None:
     kept = walks["kept"][row, :count]
     walks["waiting"][row] = 0
     return Path(
-        times=kept["time"].copy(),
-        places=kept["place"].astype(np.float32),
-        spread=kept["spread"].astype(np.float32),
-        statures=kept["stature"].astype(np.float32),
+        times=kept[:, _TIME].copy(),
+        places=kept[:, _PLACE].astype(np.float32),
+        spread=kept[:, _SPREAD].astype(np.float32),
+        statures=kept[:, _STATURE].astype(np.float32),
     )

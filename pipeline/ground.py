@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.errors import SettingsError
 from pipeline.frames import FloatArray
 
@@ -71,14 +72,16 @@ class FloorMap:
             np.abs(matrix).max() ** 3
         ):
             raise SettingsError(f"{where}: floor must be nine numbers of a homography")
-        if len(settings.lens) not in {0, 6}:
-            raise SettingsError(f"{where}: lens must be six numbers: fx, fy, cx, cy, k1, k2")
+        if len(settings.lens) not in {0, 6} or (settings.lens and not min(settings.lens[:2]) > 0):
+            raise SettingsError(
+                f"{where}: lens must be six numbers: fx, fy, cx, cy, k1, k2, the first two above 0"
+            )
         if len(settings.size) != 2 or min(settings.size) < 1 or not settings.error > 0:
             raise SettingsError(f"{where} needs the picture's size and an error above 0")
         self.settings = settings
         self._lens = np.array(settings.lens or (1.0, 1, 0, 0, 0, 0), np.float64)
         matrix = matrix.reshape(3, 3)
-        middle = self._straight(np.array([[settings.size[0] / 2, settings.size[1] - 1.0]]))[0]
+        middle = _unbent(settings.size[0] / 2, settings.size[1] - 1.0, self._lens)
         depth = matrix[2] @ [*middle, 1.0]
         if not np.isfinite(depth):
             raise SettingsError(
@@ -114,43 +117,20 @@ class FloorMap:
         bent: Floats = plane * (1 + k1 * squared + k2 * squared**2) * (fx, fy) + (cx, cy)
         return bent
 
-    def feet(self, boxes: FloatArray, size: tuple[int, int]) -> tuple[Floats, Floats]:
-        """People's boxes (N, 4) → where they stand (N, 2), and its covariance as xx, xy, yy (N, 3).
+    def stand(self, boxes: FloatArray, size: tuple[int, int]) -> Floats:
+        """People's boxes (N, 4) → (N, 6): where they stand, x and y, its covariance as xx, xy, yy, and how tall they
+        are, in metres.
 
-        NaN where the feet are not in the picture, or so far away that the place means nothing.
+        All NaN where the feet are not in the picture, or so far away that the place means nothing. Only the height is
+        where that is not known: the floor has no metres, or the box ends at the picture's border, or holds no more
+        than a part of somebody.
         """
-        wide = boxes.astype(np.float64)
-        pixels = np.stack([(wide[:, 0] + wide[:, 2]) / 2, wide[:, 3]], axis=1)
-        places, slope = self.locate(pixels, size)
-        shake = (wide[:, 3] - wide[:, 1])[:, None] * FOOT
-        across, along = slope[:, :, 0] * shake[:, :1], slope[:, :, 1] * shake[:, 1:]
-        spread = np.stack(
-            [
-                across[:, 0] ** 2 + along[:, 0] ** 2,
-                across[:, 0] * across[:, 1] + along[:, 0] * along[:, 1],
-                across[:, 1] ** 2 + along[:, 1] ** 2,
-            ],
-            axis=1,
-        )
-        cut = (wide[:, 3] > size[1] - _EDGE) | (wide[:, 0] < _EDGE) | (wide[:, 2] > size[0] - _EDGE)
-        places[cut] = np.nan
-        return places, spread
-
-    def statures(self, boxes: FloatArray, places: Floats, size: tuple[int, int]) -> Floats:
-        """How tall people are (N,), in metres, whose boxes (N, 4) stand at `places` (N, 2) of the floor.
-
-        NaN where that is not known: the floor has no metres, or the box ends at the picture's border, or holds no
-        more than a part of somebody.
-        """
-        if self._up is None:
-            return np.full(len(boxes), np.nan)
-        wide = boxes.astype(np.float64)
-        top = np.stack([(wide[:, 0] + wide[:, 2]) / 2, wide[:, 1]], axis=1)
-        foot = places @ self._back[:, :2].T + self._back[:, 2]
-        head = self.straight(top, size)[:, 1]
-        tall = (foot[:, 1] - head * foot[:, 2]) / (head * self._up[2] - self._up[1])
-        whole = (wide[:, 1] >= _EDGE) & (tall > _TALL[0]) & (tall < _TALL[1])
-        return np.where(whole, tall, np.nan)
+        found = np.full((len(boxes), 6), np.nan)
+        up = np.full(3, np.nan) if self._up is None else self._up
+        across, down = map(float, size)
+        maps = self._scale(size), self._lens, self._matrix, self._back, up
+        _stand(boxes.astype(np.float64), across, down, maps, found)
+        return found
 
     def _rise(self) -> Floats | None:
         """The third column of the camera's matrix, of which the floor's homography is the other three.
@@ -181,24 +161,15 @@ class FloorMap:
 
     def straight(self, pixels: Floats, size: tuple[int, int] | None = None) -> Floats:
         """(N, 2) pixels as a lens without bend would show them, in a picture of the calibrated size."""
-        return self._straight(np.asarray(pixels, np.float64) * self._scale(size))
+        scaled: Floats = np.asarray(pixels, np.float64) * self._scale(size)
+        _straighten(scaled, self._lens)
+        return scaled
 
     def _scale(self, size: tuple[int, int] | None) -> Floats:
         """Of a picture's pixels to those of the calibration."""
         if size is None:
             return np.ones(2)
         return np.array(self.settings.size) / np.array(size, np.float64)
-
-    def _straight(self, pixels: Floats) -> Floats:
-        fx, fy, cx, cy, k1, k2 = self._lens
-        if k1 == k2 == 0:
-            return pixels
-        bent = (pixels - (cx, cy)) / (fx, fy)
-        radius = np.hypot(*bent.T)
-        share = _unbent(radius, k1, k2) / np.where(radius > 0, radius, 1.0)
-        share[radius == 0] = 1.0
-        straight: Floats = bent * share[:, None] * (fx, fy) + (cx, cy)
-        return straight
 
 
 def _focal_length(back: Floats, cx: float, cy: float) -> float:
@@ -212,17 +183,70 @@ def _focal_length(back: Floats, cx: float, cy: float) -> float:
     return float(np.sqrt(squared)) if squared > 0 else np.nan
 
 
-def _unbent(radius: Floats, k1: float, k2: float) -> Floats:
-    """How far from the middle a lens without bend would show what one shows at `radius`; NaN where no way leads.
+@compiled
+def _stand(
+    boxes: Floats,
+    across: float,
+    down: float,
+    maps: tuple[Floats, Floats, Floats, Floats, Floats],
+    found: Floats,
+) -> None:
+    """As `FloorMap.stand` says, written into `found`, which is all NaN."""
+    scale, lens, floor, back, up = maps
+    for i in range(len(boxes)):
+        left, top, right, bottom = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        if bottom > down - _EDGE or left < _EDGE or right > across - _EDGE:
+            continue
+        middle = (left + right) / 2 * scale[0]
+        u, v = _unbent(middle, bottom * scale[1], lens)
+        depth = floor[2, 0] * u + floor[2, 1] * v + floor[2, 2]
+        if not depth > 1e-9:
+            continue
+        x = (floor[0, 0] * u + floor[0, 1] * v + floor[0, 2]) / depth
+        y = (floor[1, 0] * u + floor[1, 1] * v + floor[1, 2]) / depth
+        shake = (bottom - top) / depth
+        aside, along = shake * FOOT[0] * scale[0], shake * FOOT[1] * scale[1]
+        xu, xv = (floor[0, 0] - x * floor[2, 0]) * aside, (floor[0, 1] - x * floor[2, 1]) * along
+        yu, yv = (floor[1, 0] - y * floor[2, 0]) * aside, (floor[1, 1] - y * floor[2, 1]) * along
+        found[i, 0], found[i, 1] = x, y
+        found[i, 2], found[i, 3], found[i, 4] = xu**2 + xv**2, xu * yu + xv * yv, yu**2 + yv**2
+        foot = back[1, 0] * x + back[1, 1] * y + back[1, 2]
+        deep = back[2, 0] * x + back[2, 1] * y + back[2, 2]
+        head = _unbent(middle, top * scale[1], lens)[1]
+        rise = head * up[2] - up[1]
+        if top >= _EDGE and rise != 0.0:
+            tall = (foot - head * deep) / rise
+            if _TALL[0] < tall < _TALL[1]:
+                found[i, 5] = tall
+
+
+@compiled
+def _straighten(pixels: Floats, lens: Floats) -> None:
+    """All of them (N, 2), in place."""
+    for i in range(len(pixels)):
+        pixels[i, 0], pixels[i, 1] = _unbent(pixels[i, 0], pixels[i, 1], lens)
+
+
+@compiled
+def _unbent(x: float, y: float, lens: Floats) -> tuple[float, float]:
+    """Where a lens without bend would show what one shows at that pixel; NaN where no way leads.
 
     Newton's method: a wide lens bends the picture's border so much that a fixed point is not reached.
     """
-    found = radius.astype(np.float64)
+    fx, fy, cx, cy, k1, k2 = lens[0], lens[1], lens[2], lens[3], lens[4], lens[5]
+    if k1 == 0.0 and k2 == 0.0:
+        return x, y
+    aside, along = (x - cx) / fx, (y - cy) / fy
+    radius = np.hypot(aside, along)
+    found, share = radius, 1.0
     for _ in range(_ROUNDS):
         squared = found**2
-        slope = 1 + 3 * k1 * squared + 5 * k2 * squared**2
-        off = found * (1 + k1 * squared + k2 * squared**2) - radius
-        found = found - off / np.where(slope > 0, slope, np.nan)
-        if not (np.abs(off) > _CLOSE).any():
-            break
-    return np.where(np.abs(off) > _CLOSE, np.nan, found)
+        slope = 1.0 + 3.0 * k1 * squared + 5.0 * k2 * squared**2
+        off = found * (1.0 + k1 * squared + k2 * squared**2) - radius
+        if not slope > 0.0:
+            return np.nan, np.nan
+        found -= off / slope
+        if abs(off) <= _CLOSE:
+            share = found / radius if radius > 0.0 else 1.0
+            return aside * share * fx + cx, along * share * fy + cy
+    return np.nan, np.nan

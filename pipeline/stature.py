@@ -7,6 +7,7 @@ those apart who wear the same: networks see crops of one size, whoever stands in
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.frames import FloatArray, IntArray
 
 PEOPLE = 0.09
@@ -24,18 +25,17 @@ _CROWD = 14
 """People who say as much of what a ruler is off by as is known of it before."""
 
 
-def likeness(away: FloatArray, few: FloatArray, ruler: FloatArray) -> FloatArray:
-    """Log-likelihood ratios of statures being one person's that are `away` metres from each other.
+@compiled
+def likeness(away: float, few: float, ruler: float) -> float:
+    """Log-likelihood ratio of two statures being one person's that are `away` metres from each other.
 
     few: 1/steps of one plus 1/steps of the other; ruler: variance that no number of steps removes.
     """
-    same = ruler + np.float32(GLANCE**2) * few
-    other = same + np.float32(2 * PEOPLE**2)
-    ratio = np.sqrt(other / same)
-    ratio *= np.exp(np.square(away) * (1 / other - 1 / same) / 2)
-    stray = np.minimum(np.float32(STRAY_GLANCE) * few + np.float32(STRAY), np.float32(0.5))
-    likely: FloatArray = np.log((1 - stray) * ratio + stray)
-    return likely
+    same = ruler + GLANCE**2 * few
+    other = same + 2.0 * PEOPLE**2
+    ratio = np.sqrt(other / same) * np.exp(away**2 * (1.0 / other - 1.0 / same) / 2.0)
+    stray = min(STRAY_GLANCE * few + STRAY, 0.5)
+    return float(np.log((1.0 - stray) * ratio + stray))
 
 
 def most(error: float) -> float:

@@ -8,17 +8,20 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import stature
+from pipeline.compiled import compiled
 from pipeline.errors import IdentifyError
-from pipeline.frames import FloatArray, IntArray
-from pipeline.identify.paths import Paths, steps
+from pipeline.frames import STEP, FloatArray, IntArray
+from pipeline.identify.paths import Paths
 
-Floats = NDArray[np.float64]
-Cameras = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
+Cameras: TypeAlias = NDArray[np.int32]
 """By index."""
 
 
@@ -73,6 +76,7 @@ class Floors:
 
     def __init__(self, settings: FloorSettings) -> None:
         self.settings = settings
+        self._nats = _Nats(*(float(getattr(settings, name)) for name in _Nats._fields))
         self.know(())
 
     @property
@@ -117,86 +121,193 @@ class Floors:
         others: tuple[Cameras, FloatArray, IntArray],
     ) -> FloatArray:
         """(Q, R) log-likelihood ratios by how tall people are; 0 where one was never measured."""
-        their_camera, their_tall, their_measured = others
-        measured = np.where(self._metric[camera], measured, 0)  # by a floor that there was once
-        their_measured = np.where(self._metric[their_camera], their_measured, 0)
-        once = np.float32(1) / np.maximum(measured, 1).astype(np.float32)
-        their_once = np.float32(1) / np.maximum(their_measured, 1).astype(np.float32)
-        ruler = np.square(stature.RULER * np.nan_to_num(self._error)).astype(np.float32)
-        ratio = stature.likeness(
-            (tall - self._off[camera])[:, None] - (their_tall - self._off[their_camera])[None, :],
-            once[:, None] + their_once[None, :],
-            ruler[camera][:, None] + ruler[their_camera][None, :],
-        )
-        ratio *= (measured > 0)[:, None] & (their_measured > 0)[None, :]
+        off, metric = self._off, self._metric
+        ruler = np.square(stature.RULER * np.nan_to_num(self._error))
+        ratio = np.zeros((len(camera), len(others[0])), np.float32)
+        _build((camera, tall, measured), others, off, metric, ruler, ratio)
         return ratio
 
-    def comparable(self, ours: Cameras, theirs: Cameras) -> NDArray[np.bool_]:
-        """Whether cameras (Q, 1) and (1, R) give places in one frame."""
-        return np.asarray((self._frame[ours] == self._frame[theirs]) & (self._frame[ours] >= 0))
+    def judge(
+        self,
+        paths: Paths,
+        ours: tuple[IntArray, Cameras],
+        theirs: tuple[IntArray, Cameras],
+        gap: FloatArray,
+        after: Flags,
+        place: FloatArray,
+        forbidden: Flags,
+        window: float,
+        focus: float,
+    ) -> FloatArray:
+        """What the ways of Q rows of some cameras say of being those of R others; (Q, R) for all pairs.
 
-    def together(
-        self, paths: Paths, one: IntArray, other: IntArray, ours: Cameras, theirs: Cameras
-    ) -> Floats:
-        """(P,) log-likelihood ratios of pairs of rows that are there at once; NaN without a common step.
-
-        The mean over common steps, times the number of independent ones that they are worth.
+        Of who is there at once (`gap` infinite), how near they are, which `place` becomes and the answer is, NaN where
+        they have no common step; and whether that is `forbidden`. Of others within `window` seconds, whether one goes
+        on where the other ended, `after` it or before, which `place` becomes more or less by.
         """
-        settings = self.settings
-        times, others = paths.times[one], paths.times[other]
-        pair, step = np.nonzero(steps(times) == steps(others))  # NaN equals nothing
-        here, there = paths.places[one[pair], step], paths.places[other[pair], step]
-        drift = settings.pace * (times[pair, step] - others[pair, step])
-        slack = self._slack(ours, theirs)[pair] + drift**2
-        area = np.minimum(self._area[ours], self._area[theirs])[pair]
-        away = (here - there)[:, :2].astype(np.float64)
-        spread = (here + there)[:, 2:].astype(np.float64)
-        same = density(away, spread, slack)
-        beside = density(away, spread, slack + self._company(ours)[pair])
-        ratio = np.log(
-            ((1 - settings.stray) * same * area + settings.stray)
-            / ((1 - settings.company) + settings.company * beside * area)
+        floor = np.full(place.shape, np.nan, np.float32)
+        sides = _Side(*ours), _Side(*theirs)
+        ways = _Ways(paths.times, paths.places, paths.entry, paths.last)
+        cameras = _Cameras(self._frame, self._error, self._area, self._metric)
+        _judge(
+            *sides, ways, cameras, self._nats, gap, after, place, forbidden, floor, window, focus
         )
-        count = np.bincount(pair, minlength=len(one))
-        total = np.bincount(pair, ratio, minlength=len(one))
-        worth = count / (1 + (count - 1) * settings.lasting)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(worth * total / count)
-
-    def handover(
-        self, paths: Paths, before: IntArray, after: IntArray, ours: Cameras, theirs: Cameras
-    ) -> Floats:
-        """(P,) log-likelihood ratios that `after` goes on where `before` ended; NaN where nothing is known."""
-        settings = self.settings
-        left, came = paths.exits(before), paths.entry[after]
-        away = came[:, 1:3] - left[:, 1:3]
-        seconds = np.maximum(came[:, 0] - left[:, 0], 0)
-        slack = self._slack(ours, theirs)
-        spread = left[:, 3:] + came[:, 3:]
-        area = np.maximum(self._area[ours], self._area[theirs])
-        walked = slack + (settings.pace * seconds) ** 2
-        reach = 2 * math.pi * (walked + (spread[:, 0] + spread[:, 2]) / 2)
-        near = density(away, spread, walked) * np.maximum(area, reach)
-        ratio = np.log((1 - settings.lost) * near + settings.lost)
-        blur = np.sqrt(slack + (spread[:, 0] + spread[:, 2]) / 2)
-        miracle = np.hypot(*away.T) > settings.swiftest * seconds + 3 * blur + 0.5
-        ratio = np.where(miracle, settings.miracle, np.minimum(ratio, settings.handover))
-        return np.where(self._metric[ours] & self._metric[theirs], ratio, np.nan)
-
-    def _slack(self, ours: Cameras, theirs: Cameras) -> Floats:
-        """Variance along either axis that two cameras' calibrations leave."""
-        return np.asarray(self._error[ours] ** 2 + self._error[theirs] ** 2)
-
-    def _company(self, ours: Cameras) -> Floats:
-        """Variance of the distance of people in company; in pixels, as far as is known, half the picture's error."""
-        distance = self.settings.company_distance
-        return np.where(self._metric[ours], distance, 3 * self._error[ours]) ** 2
+        return floor
 
 
-def density(away: Floats, spread: Floats, slack: Floats) -> Floats:
-    """Of a normal distribution at differences (N, 2…): covariances xx, xy, yy (N, 3) plus `slack` (N,) both ways."""
-    xx, xy, yy = spread[:, 0] + slack, spread[:, 1], spread[:, 2] + slack
-    determinant = np.maximum(xx * yy - xy**2, 1e-12)
-    x, y = away[:, 0], away[:, 1]
-    distance = (yy * x**2 - 2 * xy * x * y + xx * y**2) / determinant
-    return np.asarray(np.exp(-0.5 * distance) / (2 * math.pi * np.sqrt(determinant)), np.float64)
+@compiled
+def _build(
+    some: tuple[Cameras, FloatArray, IntArray],
+    others: tuple[Cameras, FloatArray, IntArray],
+    off: FloatArray,
+    metric: Flags,
+    ruler: Floats,
+    ratio: FloatArray,
+) -> None:
+    camera, tall, measured = some
+    their_camera, their_tall, their_measured = others
+    for i in range(len(camera)):
+        one = camera[i]
+        if not (metric[one] and measured[i]):  # or by a floor that there was once
+            continue
+        for j in range(len(their_camera)):
+            other = their_camera[j]
+            if metric[other] and their_measured[j]:
+                away = (tall[i] - off[one]) - (their_tall[j] - off[other])
+                few = 1.0 / measured[i] + 1.0 / their_measured[j]
+                ratio[i, j] = stature.likeness(away, few, ruler[one] + ruler[other])
+
+
+class _Side(NamedTuple):
+    """Rows, and the camera of each."""
+
+    row: IntArray
+    camera: Cameras
+
+
+class _Ways(NamedTuple):
+    """As of `Paths`."""
+
+    times: Floats
+    places: FloatArray
+    entry: Floats
+    last: IntArray
+
+
+class _Cameras(NamedTuple):
+    """Of each, as in `Ground`; the frame is a number, -1 where there is none."""
+
+    frame: IntArray
+    error: Floats
+    area: Floats
+    metric: Flags
+
+
+class _Nats(NamedTuple):
+    """As in `FloorSettings`."""
+
+    stray: float
+    company: float
+    company_distance: float
+    lasting: float
+    pace: float
+    swiftest: float
+    miracle: float
+    lost: float
+    handover: float
+    impossible: float
+
+
+@compiled
+def _judge(
+    some: _Side,
+    others: _Side,
+    ways: _Ways,
+    cameras: _Cameras,
+    nats: _Nats,
+    gap: FloatArray,
+    after: Flags,
+    place: FloatArray,
+    forbidden: Flags,
+    floor: FloatArray,
+    window: float,
+    focus: float,
+) -> None:
+    for i in range(len(some.row)):
+        one, ours = some.row[i], some.camera[i]
+        if cameras.frame[ours] < 0 or np.isnan(ways.entry[one, 0]):
+            continue
+        for j in range(len(others.row)):
+            other, theirs = others.row[j], others.camera[j]
+            if cameras.frame[ours] != cameras.frame[theirs] or np.isnan(ways.entry[other, 0]):
+                continue
+            if np.isinf(gap[i, j]):
+                if not forbidden[i, j]:
+                    ratio = _together(ways, one, other, cameras, ours, theirs, nats)
+                    if not np.isnan(ratio):
+                        place[i, j] = floor[i, j] = ratio + focus
+                        forbidden[i, j] = ratio < nats.impossible
+            elif gap[i, j] < window and cameras.metric[ours] and cameras.metric[theirs]:
+                before, later = (other, one) if after[i, j] else (one, other)
+                place[i, j] += _handover(ways, before, later, cameras, ours, theirs, nats)
+
+
+@compiled
+def _together(
+    ways: _Ways, one: int, other: int, cameras: _Cameras, ours: int, theirs: int, nats: _Nats
+) -> float:
+    """Log-likelihood ratio of two rows that are there at once; NaN without a common step.
+
+    The mean over common steps, times the number of independent ones that they are worth.
+    """
+    slack = cameras.error[ours] ** 2 + cameras.error[theirs] ** 2
+    area = min(cameras.area[ours], cameras.area[theirs])
+    # In pixels, as far as is known, people in company are half the picture's error away.
+    away = nats.company_distance if cameras.metric[ours] else 3.0 * cameras.error[ours]
+    count, total = 0, 0.0
+    for k in range(ways.times.shape[1]):
+        time, another = ways.times[one, k], ways.times[other, k]
+        if np.floor(time / STEP) != np.floor(another / STEP):  # NaN equals nothing
+            continue
+        here, there = ways.places[one, k], ways.places[other, k]
+        x, y = float(here[0] - there[0]), float(here[1] - there[1])
+        xx, xy, yy = here[2] + there[2], here[3] + there[3], here[4] + there[4]
+        loose = slack + (nats.pace * (time - another)) ** 2
+        same = _density(x, y, xx + loose, float(xy), yy + loose) * area
+        loose += away**2
+        beside = _density(x, y, xx + loose, float(xy), yy + loose) * area
+        likely = (1.0 - nats.stray) * same + nats.stray
+        total += np.log(likely / ((1.0 - nats.company) + nats.company * beside))
+        count += 1
+    if not count:
+        return np.nan
+    return float(total / (1.0 + (count - 1) * nats.lasting))
+
+
+@compiled
+def _handover(
+    ways: _Ways, before: int, after: int, cameras: _Cameras, ours: int, theirs: int, nats: _Nats
+) -> float:
+    """Log-likelihood ratio that one row goes on where another ended, on a floor in metres."""
+    left, came = ways.last[before], ways.entry[after]
+    start = ways.places[before, left]
+    seconds = max(came[0] - ways.times[before, left], 0.0)
+    x, y = came[1] - start[0], came[2] - start[1]
+    slack = cameras.error[ours] ** 2 + cameras.error[theirs] ** 2
+    xx, xy, yy = start[2] + came[3], start[3] + came[4], start[4] + came[5]
+    blur = (xx + yy) / 2.0
+    if np.hypot(x, y) > nats.swiftest * seconds + 3.0 * np.sqrt(slack + blur) + 0.5:
+        return nats.miracle
+    walked = slack + (nats.pace * seconds) ** 2
+    reach = 2.0 * np.pi * (walked + blur)
+    area = max(cameras.area[ours], cameras.area[theirs], reach)
+    near = _density(x, y, xx + walked, xy, yy + walked) * area
+    return float(min(np.log((1.0 - nats.lost) * near + nats.lost), nats.handover))
+
+
+@compiled
+def _density(x: float, y: float, xx: float, xy: float, yy: float) -> float:
+    """Of a normal distribution with that covariance at a difference (x, y)."""
+    determinant = max(xx * yy - xy**2, 1e-12)
+    distance = (yy * x**2 - 2.0 * xy * x * y + xx * y**2) / determinant
+    return float(np.exp(-0.5 * distance) / (2.0 * np.pi * np.sqrt(determinant)))

@@ -152,16 +152,12 @@ class Gallery:
         return np.flatnonzero(chosen)
 
     def presence(self, rows: IntArray) -> Presence:
-        some = self.table[rows]
-        return Presence(
-            some["camera"],
-            some["first"],
-            some["last"],
-            some["stature"],
-            some["measured"],
-            rows,
-            self.paths,
+        # In one piece each, or a single row and several would each be compiled for.
+        camera, first, last, stature, measured = (
+            np.ascontiguousarray(self.table[name][rows])
+            for name in ("camera", "first", "last", "stature", "measured")
         )
+        return Presence(camera, first, last, stature, measured, rows, self.paths)
 
     def camera_index(self, name: str) -> int:
         if name not in self._camera_index:

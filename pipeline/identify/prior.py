@@ -3,16 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.errors import IdentifyError
 from pipeline.frames import FloatArray, IntArray
-from pipeline.identify.floor import Floors, FloorSettings
+from pipeline.identify.floor import Cameras, Flags, Floats, Floors, FloorSettings, Ground
 from pipeline.identify.paths import Paths
 
-Pair = tuple[str, str]
+Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,32 +160,33 @@ class Prior:
         of those about; only the doubtful rest is spread over all. So what speaks for a recent person
         does not fade as the gallery fills up with people of yesterday.
         """
-        after = some.first[:, None] - others.last[None, :]
-        before = others.first[None, :] - some.last[:, None]
-        gap = np.maximum(after, before).astype(np.float32)
-        at_once = gap < -self.site.tolerance
-        came_after = after >= before
-        ours, theirs = some.camera[:, None], others.camera[None, :]
-        origin = np.where(came_after, theirs, ours)
-        target = np.where(came_after, ours, theirs)
-
-        seconds = np.maximum(gap, 0.2)  # below that, clocks decide and not people
-        spread = self._spread[origin, target]
-        z = np.log(seconds / self._median[origin, target]) / spread
-        density = np.exp(-0.5 * z * z) / (seconds * spread * math.sqrt(2 * math.pi))
-        doubt = self.site.doubt
-        place = np.log((1 - doubt) * density * self.site.window * focus + doubt)
-        together = self._together[origin, target] + math.log(focus)
-        place = np.where(at_once, together, np.minimum(place, self.site.limit + math.log(focus)))
-        found = Circumstances(
-            gap=np.where(at_once, np.inf, np.maximum(gap, 0)).astype(np.float32),
-            place=place.astype(np.float32),
-            forbidden=at_once & np.isneginf(together),
-            build=self._build(some, others),
+        site, shape = self.site, (len(some.first), len(others.first))
+        gap, place = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        forbidden, after = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
+        fold = math.log(focus)
+        odds = site.doubt, float(site.window * focus), site.limit + fold, fold
+        _weigh(
+            (some.camera, some.first, some.last),
+            (others.camera, others.first, others.last),
+            (self._median, self._spread, self._together),
+            odds,
+            float(site.tolerance),
+            (gap, place, forbidden, after),
         )
-        if self._floors and some.paths and others.paths:
-            return self._on_the_floor(found, some, others, came_after, math.log(focus))
-        return found
+        floor = None
+        if self._floors and some.rows is not None and others.rows is not None and some.paths:
+            floor = self._floors.judge(
+                some.paths,
+                (some.rows, some.camera),
+                (others.rows, others.camera),
+                gap,
+                after,
+                place,
+                forbidden,
+                float(site.window),
+                fold,
+            )
+        return Circumstances(gap, place, forbidden, floor, self._build(some, others))
 
     def _build(self, some: Presence, others: Presence) -> FloatArray | None:
         if not self._floors or not (some.measured.any() and others.measured.any()):
@@ -191,45 +194,54 @@ class Prior:
         theirs = others.camera, others.stature, others.measured
         return self._floors.build(some.camera, some.stature, some.measured, theirs)
 
-    def _on_the_floor(
-        self,
-        found: Circumstances,
-        some: Presence,
-        others: Presence,
-        came_after: NDArray[np.bool_],
-        focus: float,
-    ) -> Circumstances:
-        """With what the ways over the floor say, where they can be compared."""
-        floors, paths = self._floors, some.paths
-        assert floors
-        assert paths
-        assert some.rows is not None
-        assert others.rows is not None
-        place, forbidden = found.place, found.forbidden
-        known = floors.comparable(some.camera[:, None], others.camera[None, :])
-        known &= ~np.isnan(paths.entry[some.rows, 0])[:, None]
-        known &= ~np.isnan(paths.entry[others.rows, 0])[None, :]
-        at_once = np.isinf(found.gap)
-        floor = np.full(place.shape, np.nan, np.float32)
 
-        one, other = np.nonzero(known & at_once & ~forbidden)
-        ratio = floors.together(
-            paths, some.rows[one], others.rows[other], some.camera[one], others.camera[other]
-        )
-        told = ~np.isnan(ratio)
-        one, other, ratio = one[told], other[told], ratio[told]
-        place[one, other] = floor[one, other] = ratio + focus
-        forbidden[one, other] |= ratio < floors.settings.impossible
+def warm_up(*, floors: bool) -> None:
+    """Compile, or load what was compiled before: once with `floors`, or only what is needed where there are none."""
+    ground = {"": Ground("", 1.0, 1.0)} if floors else {}
+    prior, paths = Prior(Site(), FloorSettings(ground)), Paths()
+    paths.grow(1)
+    prior.know([""])
+    somebody = Presence(
+        np.zeros(1, np.int32),
+        np.zeros(1),
+        np.ones(1),
+        np.ones(1, np.float32),
+        np.ones(1, np.int64),
+        np.zeros(1, np.int64),
+        paths,
+    )
+    prior.weigh(somebody, somebody)
 
-        one, other = np.nonzero(known & (found.gap < self.site.window))
-        ours, theirs = some.rows[one], others.rows[other]
-        after = came_after[one, other]
-        ratio = floors.handover(
-            paths,
-            np.where(after, theirs, ours),
-            np.where(after, ours, theirs),
-            some.camera[one],
-            others.camera[other],
-        )
-        place[one, other] += np.nan_to_num(ratio)
-        return Circumstances(found.gap, place, forbidden, floor, found.build)
+
+@compiled
+def _weigh(
+    some: tuple[Cameras, Floats, Floats],
+    others: tuple[Cameras, Floats, Floats],
+    tables: tuple[FloatArray, FloatArray, FloatArray],
+    odds: tuple[float, float, float, float],
+    tolerance: float,
+    found: tuple[FloatArray, FloatArray, Flags, Flags],
+) -> None:
+    """As `Prior.weigh` says, written into arrays (Q, R): gap, place, forbidden, and who came after the other."""
+    camera, first, last = some
+    their_camera, their_first, their_last = others
+    median, spread, together = tables
+    doubt, window, limit, focus = odds
+    gap, place, forbidden, after = found
+    for i in range(len(camera)):
+        for j in range(len(their_camera)):
+            since, until = first[i] - their_last[j], their_first[j] - last[i]
+            one, other = camera[i], their_camera[j]
+            after[i, j] = since >= until
+            if since < until:
+                since, one, other = until, other, one
+            if since < -tolerance:
+                gap[i, j], place[i, j] = np.inf, together[other, one] + focus
+                forbidden[i, j] = np.isinf(together[other, one])
+                continue
+            forbidden[i, j], gap[i, j] = False, max(since, 0.0)
+            seconds = max(since, 0.2)  # below that, clocks decide and not people
+            wide = spread[other, one]
+            z = np.log(seconds / median[other, one]) / wide
+            density = np.exp(-0.5 * z * z) / (seconds * wide * np.sqrt(2.0 * np.pi))
+            place[i, j] = min(np.log((1.0 - doubt) * density * window + doubt), limit)

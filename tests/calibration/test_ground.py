@@ -97,7 +97,7 @@ def poles(camera, places, tall):
 
 def told_statures(ground, camera, places, tall):
     floor, boxes = FloorMap(ground), poles(camera, places, tall)
-    return floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)
+    return floor.stand(boxes, SIZE)[:, 5]
 
 
 @pytest.mark.parametrize("camera", [WEST, BENT, Camera("steep", (9, 3, 5), (9, 8, 0), 76, SIZE)])
@@ -127,7 +127,7 @@ def test_nobody_is_measured_where_nothing_is_known_of_heights(tmp_path):
     floor, boxes = FloorMap(known), poles(WEST, places, 1.7)
     boxes[0, 1] = 0.0  # the head is above the picture
     boxes[1, 1] += 0.7 * (boxes[1, 3] - boxes[1, 1])  # legs and nothing else
-    assert np.isnan(floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)).all()
+    assert np.isnan(floor.stand(boxes, SIZE)[:, 5]).all()
 
 
 @pytest.mark.parametrize("bend", [(-0.32, 0.1), (-0.35, 0.12), (-0.05, 0.0), (0.2, 0.05)])
@@ -460,7 +460,7 @@ def test_steps_are_means_of_where_the_feet_were(tmp_path):
     boxes = np.column_stack([feet - np.array((20, 100)), feet + np.array((20, 0))]).astype(
         np.float32
     )
-    tall = floor.statures(boxes, floor.feet(boxes, SIZE)[0], SIZE)
+    tall = floor.stand(boxes, SIZE)[:, 5]
     np.testing.assert_allclose(path.statures, [tall[:5].mean(), tall[5:].mean()], 1e-5)
     # Two hundredths of 100 pixels across, three along, of which 0.3 + 0.7 / 5 are left in a mean of five.
     _, slope = FloorMap(GroundSettings("west", SIZE, ground.floor, 0.25)).locate(feet[2:3])

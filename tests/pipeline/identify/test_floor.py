@@ -47,14 +47,24 @@ def walk(identifier, people, *, start=0.0, steps=8, end=(), statures=()):
     identifier.update([], list(end), start + STEP * steps)
 
 
+def at_once(paths):
+    """What the ways of two rows say, of cameras a and b, that are there at the same time."""
+    floors = Floors(FLOOR)
+    floors.know(["a", "b"])
+    one, other = ((np.array([i]), np.array([i], np.int32)) for i in (0, 1))
+    gap, place = np.full((1, 1), np.inf, np.float32), np.full((1, 1), 9, np.float32)
+    after, forbidden = np.zeros((1, 1), np.bool_), np.zeros((1, 1), np.bool_)
+    floor = floors.judge(paths, one, other, gap, after, place, forbidden, 300.0, 0.0)
+    assert place[0, 0] == (9 if np.isnan(floor[0, 0]) else floor[0, 0])
+    assert forbidden[0, 0] == (floor[0, 0] < FLOOR.impossible)
+    return floor[0, 0]
+
+
 @pytest.mark.parametrize("away", [(0.0, 0.0), (0.4, 0.1), (3.0, -1.0), (20.0, 5.0)])
 def test_two_simultaneous_places_say_what_normal_distributions_say(away):
     paths = Paths()
     paths.write([0, 1], [way((1.0, 2.0)), way(np.add((1, 2), away))], 2)
-    floors = Floors(FLOOR)
-    floors.know(["a", "b"])
-    one, other = np.array([0]), np.array([1])
-    (got,) = floors.together(paths, one, other, one, other)
+    got = at_once(paths)
     xx, xy, yy = np.multiply(2, SPREAD)
     spread = np.array([[xx, xy], [xy, yy]]) + 2 * ERROR**2 * np.eye(2)
     same = multivariate_normal.pdf(away, cov=spread) * AREA
@@ -63,14 +73,11 @@ def test_two_simultaneous_places_say_what_normal_distributions_say(away):
 
 
 def test_many_steps_say_more_than_one_but_not_without_end():
-    floors = Floors(FLOOR)
-    floors.know(["a", "b"])
     worth = []
     for count in (1, 4, 30):
         paths = Paths()
         paths.write([0, 1], [way(*[(1.0, 2.0)] * count)] * 2, 2)
-        (ratio,) = floors.together(paths, *np.array([[0], [1], [0], [1]]))
-        worth.append(ratio)
+        worth.append(at_once(paths))
     assert worth[1] == pytest.approx(worth[0] * 4 / 1.45, rel=1e-6)
     assert worth[2] < worth[0] / 0.15
 
@@ -78,9 +85,7 @@ def test_many_steps_say_more_than_one_but_not_without_end():
 def test_only_equal_times_are_compared():
     paths = Paths()
     paths.write([0, 1], [way((1, 2), (1, 2)), way((1, 2), start=10 * STEP)], 2)
-    floors = Floors(FLOOR)
-    floors.know(["a", "b"])
-    assert np.isnan(floors.together(paths, *np.array([[0], [1], [0], [1]]))).all()
+    assert np.isnan(at_once(paths))
 
 
 def test_people_who_look_like_each_other_are_told_apart_by_where_they_are():
