@@ -62,7 +62,7 @@ def match_returning(
 ) -> None:
     """Match tracks with detections that they have likelier moved on to than not.
 
-    As `match_overlapping`, in any order; `odds` (N, M) is what speaks for each pair before place
+    As `match_overlapping`, in any order; `odds` (N,) is what speaks for each track's return before place
     and size are looked at: a logarithm, for lengths in pixels.
     """
     pairs = returning(belief, boxes, rows, columns, noise, odds, colours)
@@ -136,7 +136,7 @@ def returning(
             for j in open_columns:
                 seen = centred(boxes[j])
                 height = max(belief[i, POSITION, 3], seen[3])
-                gain = odds[i, j] - 2.0 * np.log(2.0 * np.pi * height)
+                gain = odds[i] - 2.0 * np.log(2.0 * np.pi * height)
                 for k in range(4):
                     miss = (seen[k] - belief[i, POSITION, k]) / height
                     variance = belief[i, PP, k] / height**2 + noise**2

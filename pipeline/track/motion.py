@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compiled import compiled
+from pipeline.frames import IntArray
 
 Floats = NDArray[np.float64]
 
@@ -70,22 +71,33 @@ def predict(belief: Floats, elapsed: Floats, speeds: Floats, memory: float) -> F
 
 
 @compiled
-def update(belief: Floats, boxes: Floats, scores: Floats, noise: float) -> Floats:
-    """Beliefs (N, 5, 4) after detections (N, 4), each of its own track."""
-    after = np.empty_like(belief)
+def update(
+    belief: Floats,
+    predicted: Floats,
+    boxes: Floats,
+    scores: Floats,
+    partner: IntArray,
+    noise: float,
+) -> None:
+    """Let beliefs (N, 5, 4), of which `predicted` is what they say of now, learn from detections (M, 4).
+
+    `partner` (N,) is the detection of each; -1 where there is none, and nothing is learned.
+    """
     for i in range(len(belief)):
-        seen = centred(boxes[i])
-        error = _noise(max(seen[3], belief[i, POSITION, 3]), scores[i], noise)
+        j = partner[i]
+        if j < 0:
+            continue
+        seen = centred(boxes[j])
+        error = _noise(max(seen[3], predicted[i, POSITION, 3]), scores[j], noise)
         for k in range(4):
-            position, velocity = belief[i, POSITION, k], belief[i, VELOCITY, k]
-            pp, pv, vv = belief[i, PP, k], belief[i, PV, k], belief[i, VV, k]
+            position, velocity = predicted[i, POSITION, k], predicted[i, VELOCITY, k]
+            pp, pv, vv = predicted[i, PP, k], predicted[i, PV, k], predicted[i, VV, k]
             gain, gain_velocity = pp / (pp + error), pv / (pp + error)
-            after[i, POSITION, k] = position + gain * (seen[k] - position)
-            after[i, VELOCITY, k] = velocity + gain_velocity * (seen[k] - position)
-            after[i, PP, k] = (1.0 - gain) * pp
-            after[i, PV, k] = (1.0 - gain) * pv
-            after[i, VV, k] = vv - gain_velocity * pv
-    return after
+            belief[i, POSITION, k] = position + gain * (seen[k] - position)
+            belief[i, VELOCITY, k] = velocity + gain_velocity * (seen[k] - position)
+            belief[i, PP, k] = (1.0 - gain) * pp
+            belief[i, PV, k] = (1.0 - gain) * pv
+            belief[i, VV, k] = vv - gain_velocity * pv
 
 
 @compiled

@@ -10,20 +10,19 @@ over the box of the one in front. Whoever stays in one place while the detector 
 planter or a coat, and is followed without being shown.
 """
 
+import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compiled import compiled
 from pipeline.frames import Detections, FloatArray, IntArray, Tracks
-from pipeline.track.association import match_overlapping, match_returning
+from pipeline.track.association import Flags, match_overlapping, match_returning
 from pipeline.track.motion import Motion, begin, predict, update
 
 Floats: TypeAlias = NDArray[np.float64]
-
-_ROW = np.dtype([("id", np.int64), ("looks", np.int64), ("seen", np.float64), ("born", np.float64)])
 
 RETURNS = 0.5
 """How many of those who are lost are seen again at all."""
@@ -97,6 +96,86 @@ class TrackerSettings:
     motion: Motion = field(default_factory=Motion)
 
 
+class _Rows(NamedTuple):
+    """What is known of N tracks."""
+
+    ids: IntArray
+    looks: IntArray
+    """How often each was seen; once: he may be nobody."""
+    seen: Floats
+    """When last."""
+    born: Floats
+    beliefs: Floats
+    """(N, 5, 4) as of his last look."""
+    colours: FloatArray
+    """(N, K), K = 0 where detections have none."""
+    stays: Floats
+    """(N, 6): where he has stayed, x and y, since when, his mean score, and where he is of late, x and y."""
+
+    def of(self, some: IntArray) -> "_Rows":
+        return _Rows._make(column[some] for column in self)
+
+    def and_then(self, others: "_Rows") -> "_Rows":
+        return _Rows._make(np.concatenate([self[n], others[n]]) for n in range(len(self)))
+
+
+class _Found(NamedTuple):
+    """M detections, sorted by their left edges."""
+
+    boxes: Floats
+    scores: Floats
+    colours: FloatArray
+
+    def of(self, some: IntArray) -> "_Found":
+        return _Found._make(column[some] for column in self)
+
+
+class _How(NamedTuple):
+    """`TrackerSettings`, for compiled code."""
+
+    sure: float
+    doubtful: float
+    overlap: float
+    overlap_left: float
+    just_now: float
+    recent: float
+    absence: float
+    speeds: Floats
+    memory: float
+    noise: float
+    alike: float
+    weight: float
+    bonus: float
+    malus: float
+    nats: float
+    nats_limit: float
+    fading: float
+    """As `colours.memory`."""
+
+    @classmethod
+    def of(cls, settings: TrackerSettings) -> "_How":
+        motion, colours = settings.motion, settings.colours
+        return cls(
+            sure=settings.sure,
+            doubtful=settings.doubtful,
+            overlap=settings.overlap,
+            overlap_left=settings.overlap_left,
+            just_now=settings.just_now,
+            recent=settings.recent,
+            absence=settings.absence,
+            speeds=np.array(motion.speeds, np.float64),
+            memory=motion.memory,
+            noise=motion.noise,
+            alike=colours.alike,
+            weight=colours.weight,
+            bonus=colours.bonus,
+            malus=colours.malus,
+            nats=colours.nats,
+            nats_limit=colours.nats_limit,
+            fading=colours.memory,
+        )
+
+
 class Tracker:
     """Follows people within one camera. Ids count from 1 and are never used again.
 
@@ -105,15 +184,11 @@ class Tracker:
 
     def __init__(self, size: tuple[int, int], settings: TrackerSettings | None = None) -> None:
         self._settings = settings or TrackerSettings()
+        self._how = _How.of(self._settings)
         self._area = float(size[0] * size[1])
-        self._speeds = np.array(self._settings.motion.speeds)
-        self._rows = np.empty(0, _ROW)
-        self._beliefs = np.empty((0, 5, 4))
-        """As of each row's last look."""
-        self._colours = np.empty((0, 0), np.float32)
-        self._stays = np.empty((0, 6))
-        """Where each row has stayed, x and y, since when, its mean score, and where it is of late, x and y."""
+        nothing = _Found(np.empty((0, 4)), np.empty(0), np.empty((0, 0), np.float32))
         self._next_id = 1
+        self._rows = self._newborn(nothing, 0.0)
         self._time: float | None = None
         self._elapsed = 0.0
         """Since the frame before: whom that one showed is always recent, however slow the camera."""
@@ -121,54 +196,45 @@ class Tracker:
 
     def update(self, detections: Detections, time: float) -> Tracks:
         """The people in sight, after one frame's detections; their boxes are the detections'."""
+        time = float(time)
         self._pass_time(time)
-        order = _sound(detections, self._settings.most)
-        boxes = detections.boxes[order].astype(np.float64)
-        scores = detections.scores[order].astype(np.float64)
-        colours = self._glances(detections, order)
-        partner = self._match(boxes, scores, colours, time)
-        matched = np.flatnonzero(partner >= 0)
-        if len(matched):
-            self._remember(matched, colours[partner[matched]], time)
-            # In one piece, or a single track's and several tracks' would each be compiled for.
-            seen = np.ascontiguousarray(self._rows["seen"])
-            stay(self._stays, partner, boxes, scores, seen, time)
-            self._rows["seen"][matched] = time
-            self._rows["looks"][matched] += 1
-        founders = np.ones(len(boxes), bool)
-        founders[partner[matched]] = False
-        founding = np.flatnonzero(founders & (scores >= self._settings.sure))
-        if len(founding):
-            self._found(boxes[founding], scores[founding], colours[founding], time)
-            partner = np.concatenate([partner, founding])
-        there = (partner >= 0) & (self._rows["looks"] > 1)
+        order, found = self._sound(detections)
+        partner = follow(self._rows, found, self._how, time, self._elapsed, self._new())
+        founding = found.scores >= self._settings.sure
+        founding[partner[partner >= 0]] = False
+        if founding.any():
+            founders = np.flatnonzero(founding)
+            self._found(found.of(founders), time)
+            partner = np.concatenate([partner, founders])
+        rows = self._rows
+        there = (partner >= 0) & (rows.looks > 1)
         shown = np.flatnonzero(there & ~self._furniture(time))
-        rows, chosen = self._rows[shown], order[partner[shown]]
-        spare = scores >= self._settings.doubtful
+        chosen = order[partner[shown]]
+        spare = found.scores >= self._settings.doubtful
         spare[partner[there]] = False
-        if len(self._rows) > self._settings.most:
-            latest = np.argsort(-self._rows["seen"], kind="stable")[: self._settings.most]
-            self._keep(np.sort(latest))
+        if len(rows.ids) > self._settings.most:
+            latest = np.argsort(-rows.seen, kind="stable")[: self._settings.most]
+            self._rows = rows.of(np.sort(latest))
         return Tracks(
-            ids=rows["id"].copy(),
+            ids=rows.ids[shown],
             boxes=detections.boxes[chosen],
             scores=detections.scores[chosen],
-            ages=(time - rows["born"]).astype(np.float32),
+            ages=(time - rows.born[shown]).astype(np.float32),
             spare=detections[order[spare]],
         )
 
     def renew(self, track: int) -> int | None:
         """If this track goes on, then from now on under another id, the answer: it shows somebody else."""
-        row = np.flatnonzero(self._rows["id"] == track)
+        row = np.flatnonzero(self._rows.ids == track)
         if not len(row):
             return None
-        self._rows["id"][row], self._rows["born"][row] = self._next_id, self._time
+        self._rows.ids[row], self._rows.born[row] = self._next_id, self._time
         self._next_id += 1
         return self._next_id - 1
 
     def __len__(self) -> int:
         """Tracks that are kept, in sight or lost."""
-        return len(self._rows)
+        return len(self._rows.ids)
 
     def _pass_time(self, time: float) -> None:
         """Forget whom there is no hope for. A clock that jumps back is taken to stand still."""
@@ -176,133 +242,151 @@ class Tracker:
         elapsed = 0.0 if self._time is None else time - self._time
         self._time, self._elapsed = time, max(elapsed, 0.0)
         if elapsed < 0:
-            rows["seen"] += elapsed
-            rows["born"] += elapsed
-            self._stays[:, 2] += elapsed
-        self._arrivals *= np.exp(-self._elapsed / ARRIVALS_MEMORY)
+            rows.seen[:] += elapsed
+            rows.born[:] += elapsed
+            rows.stays[:, 2] += elapsed
+        self._arrivals *= math.exp(-self._elapsed / ARRIVALS_MEMORY)
         recent = max(settings.recent, self._elapsed)
         pause = min(self._elapsed, settings.pause)
-        patience = np.where(rows["looks"] > 1, max(settings.patience, pause), recent)
-        kept = time - rows["seen"] <= patience
+        patience = np.where(rows.looks > 1, max(settings.patience, pause), recent)
+        kept = time - rows.seen <= patience
         if not kept.all():
-            self._keep(np.flatnonzero(kept))
+            self._rows = rows.of(np.flatnonzero(kept))
 
-    def _keep(self, kept: IntArray) -> None:
-        self._rows, self._beliefs = self._rows[kept], self._beliefs[kept]
-        self._colours, self._stays = self._colours[kept], self._stays[kept]
-
-    def _furniture(self, time: float) -> NDArray[np.bool_]:
-        settings = self._settings
-        stays = time - self._stays[:, 2] > settings.furniture
-        distrusted = self._stays[:, 3] <= settings.distrusted * settings.sure
-        furniture: NDArray[np.bool_] = stays & distrusted
+    def _furniture(self, time: float) -> Flags:
+        settings, stays = self._settings, self._rows.stays
+        furniture: Flags = time - stays[:, 2] > settings.furniture
+        if furniture.any():
+            furniture &= stays[:, 3] <= settings.distrusted * settings.sure
         return furniture
+
+    def _sound(self, detections: Detections) -> tuple[IntArray, _Found]:
+        """Boxes that are boxes, no more than `most` of the surest; and where among the detections they are."""
+        boxes = np.array(detections.boxes, np.float64, order="C")
+        scores = np.array(detections.scores, np.float64)
+        sound = np.flatnonzero(are_boxes(boxes, scores))
+        if len(sound) > self._settings.most:
+            sound = sound[np.argsort(-scores[sound], kind="stable")[: self._settings.most]]
+        order = sound[np.argsort(boxes[sound, 0], kind="stable")]
+        return order, _Found(boxes[order], scores[order], self._glances(detections, order))
 
     def _glances(self, detections: Detections, order: IntArray) -> FloatArray:
         """Colours of the detections; of no use, and none, where those of the tracks are not their like."""
-        colours = detections.colours
+        colours, known = detections.colours, self._rows.colours
         width = 0 if colours is None else colours.shape[1]
-        if len(self._rows) and width != self._colours.shape[1]:
+        if len(known) and width != known.shape[1]:
             width = 0
-        if width != self._colours.shape[1]:
-            self._colours = np.empty((len(self._rows), width), np.float32)
-        return (
-            np.empty((len(order), 0), np.float32)
-            if colours is None or not width
-            else colours[order]
-        )
+        if width != known.shape[1]:
+            self._rows = self._rows._replace(colours=np.empty((len(known), width), np.float32))
+        if colours is None or not width:
+            return np.empty((len(order), 0), np.float32)
+        return colours[order]
 
-    def _remember(self, rows: IntArray, colours: FloatArray, time: float) -> None:
-        since = time - self._rows["seen"][rows]
-        fresh = -np.expm1(-np.maximum(since, 0) / self._settings.colours.memory)
-        known = self._colours[rows]
-        self._colours[rows] = known + (colours - known) * fresh[:, None].astype(np.float32)
-
-    def _match(
-        self,
-        boxes: Floats,
-        scores: Floats,
-        glances: FloatArray,
-        time: float,
-    ) -> IntArray:
-        """(N,) the detection of each track, -1 where there is none; their beliefs are updated."""
-        settings, motion, rows = self._settings, self._settings.motion, self._rows
-        partner = np.full(len(rows), -1)
-        if not len(rows) or not len(boxes):
-            return partner
-        unseen = time - rows["seen"]
-        beliefs = predict(self._beliefs, unseen, self._speeds, motion.memory)
-        recent, known = unseen <= max(settings.recent, self._elapsed), rows["looks"] > 1
-        sure = scores >= settings.sure
-        doubtful = (scores >= settings.doubtful) & ~sure
-        lost = recent & known
-        how, seen = settings.colours, (self._colours, glances)
-        colours = *seen, how.alike, how.weight, how.bonus, how.malus
-        match_overlapping(beliefs, boxes, lost, sure, settings.overlap, colours, partner)
-        match_overlapping(beliefs, boxes, lost, doubtful, settings.overlap, colours, partner)
-        tentative = ~known
-        match_overlapping(beliefs, boxes, tentative, sure, settings.overlap, colours, partner)
-        lost = known & (partner < 0)
-        if lost.any() and sure.any():
-            odds = self._odds(unseen, len(boxes))
-            nats = *seen, how.alike, how.nats, how.nats_limit, how.nats_limit
-            match_returning(beliefs, boxes, lost, sure, motion.noise, odds, nats, partner)
-            lost &= unseen <= max(settings.just_now, self._elapsed)
-            match_overlapping(beliefs, boxes, lost, sure, settings.overlap_left, colours, partner)
-        matched = np.flatnonzero(partner >= 0)
-        chosen = partner[matched]
-        self._beliefs[matched] = update(
-            beliefs[matched], boxes[chosen], scores[chosen], motion.noise
-        )
-        return partner
-
-    def _odds(self, unseen: Floats, count: int) -> Floats:
-        """(N, M): lost tracks returning now, against newcomers anywhere in view, as a logarithm."""
-        settings = self._settings
-        returning = np.log(RETURNS / settings.absence) - unseen / settings.absence
+    def _new(self) -> float:
+        """Density of newcomers anywhere in view and of any size, as a logarithm."""
         arrivals = max(self._arrivals, 1 / ARRIVALS_MEMORY)
-        new = np.log(arrivals * SHAPES / self._area)
-        return np.repeat((returning - new)[:, None], count, axis=1)
+        return math.log(arrivals * SHAPES / self._area)
 
-    def _found(self, boxes: Floats, scores: Floats, colours: FloatArray, time: float) -> None:
-        settings = self._settings
-        if len(self._rows):  # those who are there at the start did not arrive
-            self._arrivals += len(boxes) / ARRIVALS_MEMORY
-        born = np.zeros(len(boxes), _ROW)
-        born["id"] = self._next_id + np.arange(len(boxes))
-        born["looks"] = np.where(scores >= settings.beyond_doubt, 2, 1)
-        born["seen"] = born["born"] = time
-        self._next_id += len(boxes)
-        self._rows = np.concatenate([self._rows, born])
-        self._colours = np.concatenate([self._colours, colours])
+    def _found(self, founders: _Found, time: float) -> None:
+        if len(self):  # those who are there at the start did not arrive
+            self._arrivals += len(founders.boxes) / ARRIVALS_MEMORY
+        self._rows = self._rows.and_then(self._newborn(founders, time))
+        self._next_id += len(founders.boxes)
+
+    def _newborn(self, founders: _Found, time: float) -> _Rows:
+        boxes, scores, colours = founders
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         since = np.full(len(boxes), time)
-        stays = np.column_stack([centres, since, scores, centres])
-        self._stays = np.concatenate([self._stays, stays])
-        self._beliefs = np.concatenate(
-            [self._beliefs, begin(boxes, scores, self._speeds, settings.motion.noise)]
+        return _Rows(
+            ids=self._next_id + np.arange(len(boxes)),
+            looks=np.where(scores >= self._settings.beyond_doubt, 2, 1),
+            seen=since.copy(),
+            born=since.copy(),
+            beliefs=begin(boxes, scores, self._how.speeds, self._how.noise),
+            colours=colours,
+            stays=np.column_stack([centres, since, scores, centres]),
         )
 
 
 @compiled
-def stay(
-    stays: Floats, partner: IntArray, boxes: Floats, scores: Floats, seen: Floats, time: float
-) -> None:
-    """Note of each track (N, 6) whose detection is `partner` (N,) whether it stays, and how sure the detector is."""
-    for i in range(len(partner)):
-        j = partner[i]
-        if j < 0:
-            continue
-        x, y = (boxes[j, 0] + boxes[j, 2]) / 2, (boxes[j, 1] + boxes[j, 3]) / 2
-        height = boxes[j, 3] - boxes[j, 1]
-        since = max(time - seen[i], 0.0)
-        fresh = 1.0 - np.exp(-since / _STEADY)
-        stays[i, 4] += fresh * (x - stays[i, 4])
-        stays[i, 5] += fresh * (y - stays[i, 5])
-        if np.hypot(stays[i, 4] - stays[i, 0], stays[i, 5] - stays[i, 1]) > _STAYS * height:
-            stays[i, 0], stays[i, 1], stays[i, 2] = stays[i, 4], stays[i, 5], time
-        fresh = 1.0 - np.exp(-since / _TRUST)
-        stays[i, 3] += fresh * (scores[j] - stays[i, 3])
+def follow(
+    rows: _Rows, found: _Found, how: _How, time: float, elapsed: float, new: float
+) -> IntArray:
+    """(N,) the detection of each track, -1 where there is none; `rows` learn what it shows.
+
+    `elapsed`: since the frame before; `new`: density of newcomers, as a logarithm.
+    """
+    tracks, boxes, scores = len(rows.seen), found.boxes, found.scores
+    partner = np.full(tracks, -1, np.int64)
+    if not tracks or not len(boxes):
+        return partner
+    sure, doubtful = np.empty(len(boxes), np.bool_), np.empty(len(boxes), np.bool_)
+    for j in range(len(boxes)):
+        sure[j] = scores[j] >= how.sure
+        doubtful[j] = how.doubtful <= scores[j] < how.sure
+    unseen, odds = np.empty(tracks), np.empty(tracks)
+    lost, tentative = np.empty(tracks, np.bool_), np.empty(tracks, np.bool_)
+    for i in range(tracks):
+        unseen[i] = time - rows.seen[i]
+        # A lost track that returns now, against newcomers.
+        odds[i] = np.log(RETURNS / how.absence) - unseen[i] / how.absence - new
+        tentative[i] = rows.looks[i] <= 1
+        lost[i] = not tentative[i] and unseen[i] <= max(how.recent, elapsed)
+    beliefs = predict(rows.beliefs, unseen, how.speeds, how.memory)
+    colours = rows.colours, found.colours, how.alike, how.weight, how.bonus, how.malus
+    match_overlapping(beliefs, boxes, lost, sure, how.overlap, colours, partner)
+    match_overlapping(beliefs, boxes, lost, doubtful, how.overlap, colours, partner)
+    match_overlapping(beliefs, boxes, tentative, sure, how.overlap, colours, partner)
+    anybody = False
+    for i in range(tracks):
+        lost[i] = rows.looks[i] > 1 and partner[i] < 0
+        anybody |= lost[i]
+    if anybody:
+        nats = rows.colours, found.colours, how.alike, how.nats, how.nats_limit, how.nats_limit
+        match_returning(beliefs, boxes, lost, sure, how.noise, odds, nats, partner)
+        for i in range(tracks):
+            lost[i] &= unseen[i] <= max(how.just_now, elapsed)
+        match_overlapping(beliefs, boxes, lost, sure, how.overlap_left, colours, partner)
+    update(rows.beliefs, beliefs, boxes, scores, partner, how.noise)
+    for i in range(tracks):
+        if partner[i] >= 0:
+            since = max(time - rows.seen[i], 0.0)
+            _remember(rows.colours[i], found.colours[partner[i]], since / how.fading)
+            _stay(rows.stays[i], boxes[partner[i]], scores[partner[i]], since, time)
+            rows.seen[i] = time
+            rows.looks[i] += 1
+    return partner
+
+
+@compiled
+def _remember(known: FloatArray, colours: FloatArray, since: float) -> None:
+    """Let a track's colours follow a change."""
+    fresh = 1.0 - np.exp(-since)
+    for k in range(len(known)):
+        known[k] += (colours[k] - known[k]) * fresh
+
+
+@compiled
+def _stay(stays: Floats, box: Floats, score: float, since: float, time: float) -> None:
+    """Note whether a track stays where it is, and how sure the detector is of it."""
+    x, y, height = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[3] - box[1]
+    fresh = 1.0 - np.exp(-since / _STEADY)
+    stays[4] += fresh * (x - stays[4])
+    stays[5] += fresh * (y - stays[5])
+    if np.hypot(stays[4] - stays[0], stays[5] - stays[1]) > _STAYS * height:
+        stays[0], stays[1], stays[2] = stays[4], stays[5], time
+    stays[3] += (1.0 - np.exp(-since / _TRUST)) * (score - stays[3])
+
+
+@compiled
+def are_boxes(boxes: Floats, scores: Floats) -> Flags:
+    """(N,) which of these have a size, and a score."""
+    sound = np.empty(len(boxes), np.bool_)
+    for i in range(len(boxes)):
+        left, top, right, bottom = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        finite = np.isfinite(left + top + right + bottom)
+        sound[i] = finite and right > left and bottom > top and scores[i] >= 0.0
+    return sound
 
 
 def warm_up() -> None:
@@ -311,14 +395,3 @@ def warm_up() -> None:
     boxes, scores = np.array([[0, 0, 9, 20]], np.float32), np.ones(1, np.float32)
     for step in range(3):  # found, follow, and weigh a return
         tracker.update(Detections(boxes + 30 * (step // 2), scores), step / 10)
-
-
-def _sound(detections: Detections, most: int) -> IntArray:
-    """Places of boxes that are boxes, no more than `most` of the surest, sorted by left edge."""
-    boxes, scores = detections.boxes, detections.scores
-    sound = np.flatnonzero(
-        (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1) & (scores >= 0)
-    )
-    if len(sound) > most:
-        sound = sound[np.argsort(-scores[sound], kind="stable")[:most]]
-    return sound[np.argsort(boxes[sound, 0], kind="stable")]
