@@ -293,23 +293,24 @@ class Tracklets:
         if not found:
             return np.empty(0, _CANDIDATE)
         candidates = np.concatenate(found)
-        rows = self._rows[candidates["row"]]
-        spacing = np.where(
-            rows["crops"] < settings.well_known, settings.spacing, settings.spacing_later
+        # Column by column: rows are long.
+        rows, place = self._rows, candidates["row"]
+        crops, embedded = rows["crops"][place], rows["embedded"][place]
+        spacing = np.where(crops < settings.well_known, settings.spacing, settings.spacing_later)
+        passed = candidates["time"] - embedded
+        due = np.flatnonzero(
+            (passed >= spacing)
+            & (candidates["quality"] >= settings.least_quality)
+            & (candidates["height"] >= settings.least_height)
         )
-        due = candidates["time"] - rows["embedded"] >= spacing
-        good = (candidates["quality"] >= settings.least_quality) & (
-            candidates["height"] >= settings.least_height
-        )
-        candidates, rows = candidates[due & good], rows[due & good]
-        sharp = _BLURRED + (1 - _BLURRED) * self._sharpness(seen, candidates)
-        candidates["quality"] *= sharp
-        due = (candidates["time"] - rows["embedded"]) * sharp >= spacing[due & good]
-        candidates, rows = candidates[due], rows[due]
-        waited = candidates["time"] - np.maximum(rows["embedded"], rows["since"])
-        known = np.minimum(rows["crops"], settings.well_known)  # or old ones starve among young
+        sharp = _BLURRED + (1 - _BLURRED) * self._sharpness(seen, candidates[due])
+        candidates["quality"][due] *= sharp
+        due = due[passed[due] * sharp >= spacing[due]]
+        candidates, crops, embedded = candidates[due], crops[due], embedded[due]
+        waited = candidates["time"] - np.maximum(embedded, rows["since"][candidates["row"]])
+        known = np.minimum(crops, settings.well_known)  # or old ones starve among young
         worth = candidates["quality"] * (settings.spacing + waited) / (1.0 + known)
-        order = np.lexsort((-worth, np.isfinite(rows["embedded"])))
+        order = np.lexsort((-worth, np.isfinite(embedded)))
         best: Rows = self._seated(candidates[order])
         return best
 

@@ -135,7 +135,12 @@ class Gallery:
 
     def members(self, identities: Iterable[int]) -> IntArray:
         """Rows of some identities."""
-        return self.groups.rows(np.isin(self.groups.numbers, np.fromiter(identities, np.int64)))
+        groups, found = self.groups, [np.empty(0, np.int64)]
+        for number in sorted(set(identities)):
+            k = int(np.searchsorted(groups.numbers, number))
+            if k < len(groups.numbers) and groups.numbers[k] == number:
+                found.append(groups.order[groups.starts[k] : groups.starts[k] + groups.sizes[k]])
+        return np.concatenate(found)
 
     def worth_comparing(self, due: IntArray) -> IntArray | None:
         """Rows that may be of the same people as those in `due`, these among them; None where all may."""

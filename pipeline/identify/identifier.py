@@ -79,7 +79,9 @@ class Identifier:
         written = gallery.write(updates)
         past = gallery.end(ended)
         due, unseated = self._due(gallery, written, past)
-        again = np.setdiff1d(self._again(gallery, now), due)
+        again = self._again(gallery, now)
+        if len(again):
+            again = np.setdiff1d(again, due)
         changed, events = self._judge(gallery, due, unseated, again)
         events = forgotten + events + _departures(gallery, past)
         self._save(gallery, np.unique(np.concatenate([written, past, changed])))
@@ -178,7 +180,7 @@ class Identifier:
         self, gallery: Gallery, fresh: IntArray, unseated: IntArray, again: IntArray
     ) -> tuple[IntArray, Events]:
         """Give the rows that are due their identities, `fresh` or `again`; returns what changed, and the events."""
-        due = np.union1d(fresh, again)
+        due = np.union1d(fresh, again) if len(again) else fresh
         if not len(due):
             return due, []
         table, settings = gallery.table, self.settings

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.frames import FloatArray, Tracks
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -49,10 +50,10 @@ class Look:
 
 def spare_of(tracks: Tracks) -> FloatArray:
     """(K, 5) boxes and scores of those who may be somebody whom nobody follows yet."""
-    spare = tracks.spare[tracks.spare.scores >= _CREDIBLE]
-    boxes, followed = spare.boxes.astype(np.float64), tracks.boxes.astype(np.float64)
-    free = np.array([not (_likeness(box, followed)[0] >= _SAME).any() for box in boxes], bool)
-    rows: FloatArray = np.column_stack([spare.boxes, spare.scores])[free]
+    spare = np.flatnonzero(tracks.spare.scores >= _CREDIBLE)
+    boxes = tracks.spare.boxes[spare].astype(np.float64)
+    spare = spare[free(boxes, tracks.boxes.astype(np.float64))]
+    rows: FloatArray = np.column_stack([tracks.spare.boxes[spare], tracks.spare.scores[spare]])
     return rows
 
 
@@ -72,10 +73,8 @@ def way(first: Look, second: Look | None, steps: Iterable[Step]) -> Iterator[tup
         if not len(step.spare) or not took:
             continue
         expected = box + np.tile(pace * took, 2)
-        covered, upright = _likeness(expected, step.spare[:, :4].astype(np.float64))
-        alike = covered * upright
-        best = int(np.argmax(alike))
-        if alike[best] < _LEAST:
+        best, alike = nearest(expected, step.spare.astype(np.float64))
+        if alike < _LEAST:
             continue
         found = step.spare[best, :4].astype(np.float64)
         went = (_centre(found) - _centre(box)) / took
@@ -84,20 +83,45 @@ def way(first: Look, second: Look | None, steps: Iterable[Step]) -> Iterator[tup
         yield step, best
 
 
-def _likeness(box: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """(N,) intersection over union, and the same of the vertical extents alone."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    sides = np.maximum(high - low, 0.0)
-    shared = sides[:, 0] * sides[:, 1]
-    union = _area(box[None]) + _area(others) - shared
-    extent = np.maximum(box[3], others[:, 3]) - np.minimum(box[1], others[:, 1])
-    return shared / union, sides[:, 1] / extent
+@compiled
+def free(boxes: Floats, followed: Floats) -> NDArray[np.bool_]:
+    """(K,) which boxes (K, 4) are of nobody who is followed (N, 4)."""
+    alone = np.ones(len(boxes), np.bool_)
+    for i in range(len(boxes)):
+        for j in range(len(followed)):
+            if _likeness(boxes[i], followed[j])[0] >= _SAME:
+                alone[i] = False
+    return alone
 
 
-def _area(boxes: Floats) -> Floats:
-    width, height = (boxes[:, 2:] - boxes[:, :2]).T
-    area: Floats = width * height
-    return area
+@compiled
+def nearest(box: Floats, spare: Floats) -> tuple[int, float]:
+    """Which of the spare ones (K, 5) is most like a box (4,), and how much."""
+    best, most = 0, -1.0
+    for k in range(len(spare)):
+        covered, upright = _likeness(box, spare[k])
+        if covered * upright > most:
+            best, most = k, covered * upright
+    return best, most
+
+
+@compiled
+def _likeness(box: Floats, other: Floats) -> tuple[float, float]:
+    """Intersection over union, and the same of the vertical extents alone."""
+    wide = max(min(box[2], other[2]) - max(box[0], other[0]), 0.0)
+    high = max(min(box[3], other[3]) - max(box[1], other[1]), 0.0)
+    shared = wide * high
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    union = area + (other[2] - other[0]) * (other[3] - other[1]) - shared
+    extent = max(box[3], other[3]) - min(box[1], other[1])
+    return shared / max(union, 1e-12), high / max(extent, 1e-12)
+
+
+def warm_up() -> None:
+    """Compile, or load what was compiled before."""
+    nobody = np.empty((0, 5))
+    free(nobody[:, :4].copy(), nobody[:, :4].copy())
+    nearest(np.zeros(4), nobody)
 
 
 def _centre(box: Floats) -> Floats:

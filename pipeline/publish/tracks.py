@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.frames import EventKind, FloatArray, IdentityEvent
 from pipeline.publish.erase import erase_rows
-from pipeline.publish.hindsight import Look, spare_of, way
+from pipeline.publish.hindsight import Look, spare_of, warm_up, way
 from pipeline.publish.lines import Lines
 from pipeline.publish.sink import Passed, Sighting
 
@@ -43,6 +43,7 @@ class TrackFiles:
         """`reach`: the last frames of a camera whose rows may still get an identity, or another one."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._reach = folder, reach
+        warm_up()
         self._cameras: dict[str, _Camera] = {}
 
     @property
