@@ -45,8 +45,9 @@ class Footing:
 
     def __init__(self, floors: Mapping[str, FloorMap]) -> None:
         self._floors = dict(floors)
-        for floor in self._floors.values():
-            floor.stand(np.empty((0, 4), np.float32), floor.settings.size)  # compiled before use
+        for floor in self._floors.values():  # compiled before use
+            floor.stand(np.empty((0, 4), np.float32), floor.settings.size)
+            likeness(0.0, 1.0, _PLACES)
 
     def note(
         self,

@@ -13,8 +13,8 @@ from pipeline.identify.corrections import impossible, merge
 from pipeline.identify.exchange import exchange
 from pipeline.identify.gallery import Gallery
 from pipeline.identify.lookup import Match, Person, find, people
-from pipeline.identify.matcher import Rules, settle, weigh
-from pipeline.identify.prior import Prior, warm_up
+from pipeline.identify.matcher import Rules, settle, warm_up, weigh
+from pipeline.identify.prior import Prior
 from pipeline.identify.settings import IdentifySettings
 from pipeline.identify.store import GalleryStore
 

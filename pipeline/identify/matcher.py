@@ -15,6 +15,7 @@ from pipeline.assignment import assign
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.gallery import Gallery, Groups
 from pipeline.identify.prior import Prior
+from pipeline.identify.prior import warm_up as warm_up_prior
 from pipeline.identify.similarity import Mapping
 
 _NEVER = -1e6  # an infinite cost would make the assignment infeasible
@@ -193,6 +194,12 @@ def settle(
             undecided[here], decided = False, True
         patient = decided
     return np.nan_to_num(result, posinf=-_NEVER, neginf=_NEVER)
+
+
+def warm_up(*, floors: bool) -> None:
+    """Compile, or load what was compiled before, as in `prior`."""
+    warm_up_prior(floors=floors)
+    _assign(np.zeros((1, 1), np.float32), np.zeros(1))
 
 
 def _assign(scores: FloatArray, fallback: NDArray[np.float64]) -> tuple[IntArray, FloatArray]:

@@ -51,6 +51,38 @@ def test_a_run_leaves_what_was_promised(finished):
     assert "&lt;b&gt;[i]" in report
 
 
+def test_nothing_is_left_to_compile_once_frames_come(site, people, tmp_path):
+    """In a process of its own, and with floors, so that everything there is comes to be called."""
+    known = tmp_path / "site.toml"
+    floor = "size = [768, 432]\nfloor = [8, 0, -3072, 0, 0, 1500, 0, 1, -100]\nerror = 0.3\n"
+    grounds = (f"[[ground]]\ncamera = '{name}'\n{floor}" for name in ("hall", "<b>[i]"))
+    known.write_text(site.read_text() + "".join(grounds))
+    code = """
+import sys
+from numba.core.caching import Cache
+from pipeline.cli import main
+from pipeline.live import LiveLoop
+late, load, run = [], Cache.load_overload, LiveLoop.run
+def noted(self, *what):
+    late.append(self._name)
+    return load(self, *what)
+def begun(self, *how, **more):
+    Cache.load_overload = noted
+    run(self, *how, **more)
+LiveLoop.run = begun
+print(main(sys.argv[1:]), late)
+"""
+    words = ["--site", str(known), "--as-fast-as-possible", "--output", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
 def test_tracks_and_events_tell_the_same(finished, events_of):
     """People are in the clip: yolox_nano finds two or three in it, each for about 40 frames."""
     events = events_of(finished)
