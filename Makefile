@@ -23,7 +23,7 @@ demo: $(VENV)/.live ## the main job on what is in the repository: no GPU, no dow
 	$(PY) run_pipeline.py --demo
 
 test: $(VENV)/.dev ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(VENV)/.dev ## measure, and rewrite benchmarks/results and the README's tables
 	$(PY) -m benchmarks

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from synthetic.compiled import compiled
+
 Floats = NDArray[np.float64]
 
 
@@ -95,12 +97,30 @@ class Camera:
         plane = plane * (1 + self.k1 * squared)
         return plane * self.matrix[0, 0] + self.matrix[:2, 2], depth
 
-    def rays(self, pixels: Floats) -> Floats:
-        """World directions (N, 3) through pixels (N, 2), one metre of depth long."""
-        distorted = (pixels - self.matrix[:2, 2]) / self.matrix[0, 0]
-        plane = distorted
-        # a fixed-point iteration; mild distortion converges to 1e-9 in four
-        for _ in range(8 if self.k1 else 0):
-            plane = distorted / (1 + self.k1 * (plane**2).sum(axis=1, keepdims=True))
+    def plane(self, pixels: Floats) -> Floats:
+        """Where pixels (N, 2) lie on the plane a metre before the camera, the lens's bend undone."""
+        plane: Floats = (pixels - self.matrix[:2, 2]) / self.matrix[0, 0]
+        if self.k1:
+            _straighten(plane, self.k1)
+        return plane
+
+    def through(self, plane: Floats) -> Floats:
+        """World directions (N, 3), one metre of depth long, through points (N, 2) of that plane."""
         local = np.column_stack([plane, np.ones(len(plane))])
         return local @ self.rotation
+
+    def rays(self, pixels: Floats) -> Floats:
+        """The same through pixels (N, 2)."""
+        return self.through(self.plane(pixels))
+
+
+@compiled
+def _straighten(plane: Floats, k1: float) -> None:
+    """Undo the bend of points (N, 2), in place: by a fixed point, which mild distortion converges to in four."""
+    for i in range(len(plane)):
+        bent, below = plane[i, 0], plane[i, 1]
+        x, y = bent, below
+        for _ in range(8):
+            stretch = 1.0 + k1 * (x * x + y * y)
+            x, y = bent / stretch, below / stretch
+        plane[i, 0], plane[i, 1] = x, y

@@ -5,6 +5,8 @@ Lighting is shared with people: a sun with shadows, a sky, the floor's reflectio
 
 import math
 from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +19,16 @@ from synthetic.texture import sky, texture
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 
+Some: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Which boxes, and which pillars."""
+
 _SUN = np.array([1.0, 0.93, 0.80])
 _SKY = np.array([0.78, 0.90, 1.08])
 _INDOOR = np.array([1.0, 0.98, 0.94])
 GRID = 2
 """Sub-pixels per pixel and axis at which it is decided who hides whom."""
+_TILE, _SLACK = 48, 1e-6
+"""Pixels of a square whose rays can meet few things only; metres that are allowed for rounding."""
 _BENEATH = 0.45
 """Share of the light that comes back from the floor."""
 
@@ -83,21 +90,59 @@ def surroundings_of(site: Site) -> Surroundings:
 def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 3) -> Backdrop:
     """Trace a camera's empty view with `samples`² rays per pixel."""
     width, height = camera.size
-    eye = np.asarray(camera.position)
-    xs, ys = np.meshgrid(np.arange(width), np.arange(height))
-    grid = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float64)
-    middle, floor, sunlit = _view(eye, camera.rays(grid + 0.5), around, float(seed % 997))
-    total = np.zeros((width * height, 3))
+    colour = np.empty((height, width, 3), dtype=np.float32)
+    floor = np.empty((height, width, 2), dtype=np.float32)
+    sunlit = np.empty((height, width), dtype=np.bool_)
+    eye, things = np.asarray(camera.position), _Things(camera, around)
     steps = (np.arange(samples) + 0.5) / samples
-    for offset in ((x, y) for y in steps for x in steps) if samples > 1 else ():
-        colour, *_ = _view(eye, camera.rays(grid + np.array(offset)), around, float(seed % 997))
-        total += np.minimum(colour, 1.6) / samples**2
-    return Backdrop(
-        colour=(total if samples > 1 else middle).reshape(height, width, 3).astype(np.float32),
-        near=nearness(camera, around, (0, 0, width, height), GRID),
-        floor=floor.reshape(height, width, 2).astype(np.float32),
-        sunlit=sunlit.reshape(height, width),
-    )
+    offsets = [np.full(2, 0.5)]
+    offsets += [np.array((x, y)) for y in steps for x in steps] if samples > 1 else []
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            part = np.s_[top : min(top + _TILE, height), left : min(left + _TILE, width)]
+            ys, xs = np.mgrid[part]
+            grid = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float64)
+            some = things.within(camera.plane(np.concatenate([grid, grid + 1])))
+            views = (
+                _view(eye, camera.rays(grid + offset), around, some, float(seed % 997))
+                for offset in offsets
+            )
+            shown, ground, sunny = next(views)
+            if samples > 1:
+                shown = np.zeros_like(shown)
+                for found, *_ in views:
+                    shown += np.minimum(found, 1.6) / samples**2
+            colour[part] = shown.reshape(*xs.shape, 3)
+            floor[part], sunlit[part] = ground.reshape(*xs.shape, 2), sunny.reshape(xs.shape)
+    near = nearness(camera, around, (0, 0, width, height), GRID)
+    return Backdrop(colour, near, floor, sunlit)
+
+
+class _Things:
+    """Boxes and pillars as a camera stands to them."""
+
+    def __init__(self, camera: Camera, around: Surroundings) -> None:
+        pillars = around.pillars
+        low = np.column_stack([pillars[:, :2] - pillars[:, 2:3], pillars[:, 3]])
+        high = np.column_stack([pillars[:, :2] + pillars[:, 2:3], pillars[:, 4]])
+        low = np.concatenate([around.boxes[:, :3], low])[:, None]
+        high = np.concatenate([around.boxes[:, 3:6], high])[:, None]
+        upper = np.array(list(product((False, True), repeat=3)))
+        corners = np.where(upper, high, low)
+        self._corners: Floats = corners @ camera.rotation.T + camera.translation
+        """(B + C, 8, 3) as the camera sees them."""
+        self._boxes = len(around.boxes)
+
+    def within(self, plane: Floats) -> Some:
+        """Those that rays through the rectangle around these points (N, 2) of `Camera.plane` can meet, and maybe
+        some more.
+        """
+        aside, down, deep = np.moveaxis(self._corners, 2, 0)
+        (left, top), (right, bottom) = plane.min(axis=0) - _SLACK, plane.max(axis=0) + _SLACK
+        beside = [aside < left * deep, aside > right * deep, down < top * deep]
+        beside += [down > bottom * deep, deep < 0]
+        there = ~np.any([all_corners.all(axis=1) for all_corners in beside], axis=0)
+        return np.flatnonzero(there[: self._boxes]), np.flatnonzero(there[self._boxes :])
 
 
 def nearness(
@@ -107,12 +152,21 @@ def nearness(
     (left, top, right, bottom in pixels), 0 for the sky.
     """
     left, top, right, bottom = window
-    across = left + (np.arange(grid * (right - left)) + 0.5) / grid
-    near = np.empty((grid * (bottom - top), len(across)), dtype=np.float32)
-    eye = np.asarray(camera.position)
-    for row in range(len(near)):  # a row at a time: rays take far more memory than depths
-        place = np.column_stack([across, np.full(len(across), top + (row + 0.5) / grid)])
-        _depths(eye, camera.rays(place), around.boxes, around.pillars, around.floor, near[row])
+    near = np.empty((grid * (bottom - top), grid * (right - left)), dtype=np.float32)
+    eye, things = np.asarray(camera.position), _Things(camera, around)
+    step = _TILE * grid
+    for first in range(0, near.shape[0], step):  # rays take far more memory than depths
+        for start in range(0, near.shape[1], step):
+            tile = near[first : first + step, start : start + step]
+            rows, columns = np.mgrid[first : first + tile.shape[0], start : start + tile.shape[1]]
+            place = np.column_stack([columns.ravel(), rows.ravel()])
+            plane = camera.plane((left, top) + (place + 0.5) / grid)
+            depths = np.empty(len(plane), dtype=np.float32)
+            some = things.within(plane)
+            _depths(
+                eye, camera.through(plane), around.boxes, around.pillars, around.floor, some, depths
+            )
+            tile[:] = depths.reshape(tile.shape)
     return near
 
 
@@ -147,14 +201,14 @@ def light_at(points: Floats, towards: Floats, around: Surroundings) -> Floats32:
 
 
 def _view(
-    eye: Floats, rays: Floats, around: Surroundings, seed: float
+    eye: Floats, rays: Floats, around: Surroundings, some: Some, seed: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     count = len(rays)
     colour = np.zeros((count, 3))
     floor, sunlit = np.full((count, 2), np.nan), np.zeros(count, dtype=np.bool_)
     _trace(
         eye, rays, around.boxes, around.pillars, around.lamps, around.floor, around.sun, around.sky,
-        seed,
+        some, seed,
         colour, floor, sunlit,
     )  # fmt: skip
     return colour, floor, sunlit
@@ -162,18 +216,19 @@ def _view(
 
 @compiled
 def _depths(
-    eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, ground: Floats, near: Floats32
-) -> None:
+    eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, ground: Floats, some: Some,
+    near: Floats32,
+) -> None:  # fmt: skip
     for r in range(rays.shape[0]):
-        best, kind, _ = _first(eye, rays[r], boxes, pillars, ground)
+        best, kind, _ = _first(eye, rays[r], boxes, pillars, ground, some)
         near[r] = 1.0 / best if kind else 0.0
 
 
 @compiled
 def _first(
-    eye: Floats, ray: Floats, boxes: Floats, pillars: Floats, ground: Floats
+    eye: Floats, ray: Floats, boxes: Floats, pillars: Floats, ground: Floats, some: Some
 ) -> tuple[float, int, int]:
-    """How far along a ray the first thing is; 0 nothing, 1 floor, 2 ceiling, 3 box, 4 pillar; and
+    """How far along a ray the first of `some` things is; 0 nothing, 1 floor, 2 ceiling, 3 box, 4 pillar; and
     which.
     """
     dx, dy, dz = ray[0], ray[1], ray[2]
@@ -182,11 +237,11 @@ def _first(
         best, kind = -eye[2] / dz, 1
     if ground[5] > 0 and dz > 1e-9:
         best, kind = (ground[5] - eye[2]) / dz, 2
-    for b in range(boxes.shape[0]):
+    for b in some[0]:
         t = _hit_box(eye[0], eye[1], eye[2], dx, dy, dz, boxes[b])
         if 0.0 < t < best:
             best, kind, thing = t, 3, b
-    for p in range(pillars.shape[0]):
+    for p in some[1]:
         t = _hit_pillar(eye[0], eye[1], eye[2], dx, dy, dz, pillars[p])
         if 0.0 < t < best:
             best, kind, thing = t, 4, p
@@ -197,13 +252,13 @@ def _first(
 def _trace(  # noqa: PLR0912, PLR0915 - one kernel
     eye: Floats, rays: Floats, boxes: Floats, pillars: Floats, lamps: Floats, ground: Floats, sun:
     Floats,
-    sky_light: Floats, seed: float, colour: Floats, floor: Floats,
+    sky_light: Floats, some: Some, seed: float, colour: Floats, floor: Floats,
     sunlit: NDArray[np.bool_],
 ) -> None:  # fmt: skip
     normal = np.zeros(3)
     for r in range(rays.shape[0]):
         dx, dy, dz = rays[r, 0], rays[r, 1], rays[r, 2]
-        best, kind, thing = _first(eye, rays[r], boxes, pillars, ground)
+        best, kind, thing = _first(eye, rays[r], boxes, pillars, ground, some)
         if kind == 0:
             length = math.sqrt(dx * dx + dy * dy + dz * dz)
             colour[r, 0], colour[r, 1], colour[r, 2] = sky(

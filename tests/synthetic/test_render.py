@@ -1,11 +1,12 @@
 """Truth checked on the picture itself: a person is where recolouring them changes it."""
 
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 
 import numpy as np
 import pytest
 
-from synthetic import Optics, Renderer, World, load_site, surroundings_of
+from synthetic import Optics, Renderer, World, load_site, scene, surroundings_of
+from synthetic.scene import backdrop_of
 from synthetic.world import People
 
 CLEAN = Optics(noise=0.0, blur=0.0, vignette=0.0, shutter=0.0, exposure=0.4)
@@ -197,7 +198,7 @@ def test_nobody_appears_or_vanishes_in_plain_sight(name):
     ]
     before: list[dict[int, bool]] = [{} for _ in renderers]
     changes = 0
-    for tick in range(200):
+    for tick in range(300):
         people = world.people_at(tick / 10)
         for number, renderer in enumerate(renderers):
             seen = renderer.locate(people)
@@ -212,4 +213,23 @@ def test_nobody_appears_or_vanishes_in_plain_sight(name):
                 assert not any(second[person] for person in fresh), where
                 changes += len(fresh)
             before[number] = now
-    assert changes > 20
+    assert changes > 25
+
+
+@pytest.mark.parametrize("name", ["plaza", "mall", "generated:3:2"])
+def test_what_a_part_of_the_picture_cannot_show_is_left_out_without_a_trace(name, monkeypatch):
+    site = load_site(name).resized((240, 136))
+    around = surroundings_of(site)
+    everything = np.arange(len(around.boxes)), np.arange(len(around.pillars))
+    few = backdrop_of(site.cameras[1], around, 5, samples=2)
+    left_out = [0]
+
+    def within(self, plane, few=scene._Things.within):
+        left_out[0] += len(everything[0]) - len(few(self, plane)[0])
+        return everything
+
+    monkeypatch.setattr(scene._Things, "within", within)
+    all_of_it = backdrop_of(site.cameras[1], around, 5, samples=2)
+    for one, other in zip(astuple(few), astuple(all_of_it), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert left_out[0] > 100

@@ -167,12 +167,12 @@ def test_the_malls_halls_overlap_and_its_courts_are_a_walk_away():
         for c in site.cameras
     }
     seen: dict[str, dict[int, list[float]]] = {name: {} for name in renderers}
-    for second in range(240):
-        people = world.people_at(second)
+    for tick in range(0, 240 * 2):
+        people = world.people_at(tick / 2)
         for name, renderer in renderers.items():
             shown = renderer.locate(people)
             for person in shown.ids[shown.visibility > 0.5].tolist():
-                seen[name].setdefault(person, []).append(second)
+                seen[name].setdefault(person, []).append(tick / 2)
     west, east = seen["hall-west"], seen["hall-east"]
     assert sum(bool(set(west[k]) & set(east[k])) for k in west.keys() & east.keys()) >= 5
     unseen = []
