@@ -31,6 +31,7 @@ from pipeline.errors import SettingsError
 from pipeline.folder import IDENTITIES, check_inputs, make_folder, write_whole
 from pipeline.frames import Detections, Frame
 from pipeline.identify import GalleryStore, Identifier
+from pipeline.identify import warm_up as warm_up_identify
 from pipeline.ingest import (
     Address,
     CameraHealth,
@@ -133,6 +134,7 @@ def run(
         if detect is None:
             detect = opening.result() if opening else look()
     warm_up()  # before the loop, which begins to count
+    warm_up_identify(floors=bool(settings.ground))
     detect = ignoring(detect, zones)
     sources = open_sources(
         addresses,

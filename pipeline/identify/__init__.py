@@ -14,6 +14,7 @@ and `merged` (the table on disk, and numbers that are one person's), `lookup` (q
 from pipeline.identify.floor import FloorSettings, Ground
 from pipeline.identify.identifier import Identifier, IdentifyCounts
 from pipeline.identify.lookup import Match, Person
+from pipeline.identify.matcher import warm_up
 from pipeline.identify.prior import Site, Travel
 from pipeline.identify.settings import IdentifySettings
 from pipeline.identify.similarity import Mapping
@@ -31,4 +32,5 @@ __all__ = [
     "Person",
     "Site",
     "Travel",
+    "warm_up",
 ]

@@ -76,7 +76,7 @@ class Floors:
 
     def __init__(self, settings: FloorSettings) -> None:
         self.settings = settings
-        self._nats = _Nats(*(float(getattr(settings, name)) for name in _Nats._fields))
+        self._how = _How(*(float(getattr(settings, name)) for name in _How._fields))
         self.know(())
 
     @property
@@ -148,10 +148,8 @@ class Floors:
         floor = np.full(place.shape, np.nan, np.float32)
         sides = _Side(*ours), _Side(*theirs)
         ways = _Ways(paths.times, paths.places, paths.entry, paths.last)
-        cameras = _Cameras(self._frame, self._error, self._area, self._metric)
-        _judge(
-            *sides, ways, cameras, self._nats, gap, after, place, forbidden, floor, window, focus
-        )
+        cameras = _Grounds(self._frame, self._error, self._area, self._metric)
+        _judge(*sides, ways, cameras, self._how, gap, after, place, forbidden, floor, window, focus)
         return floor
 
 
@@ -194,7 +192,7 @@ class _Ways(NamedTuple):
     last: IntArray
 
 
-class _Cameras(NamedTuple):
+class _Grounds(NamedTuple):
     """Of each, as in `Ground`; the frame is a number, -1 where there is none."""
 
     frame: IntArray
@@ -203,7 +201,7 @@ class _Cameras(NamedTuple):
     metric: Flags
 
 
-class _Nats(NamedTuple):
+class _How(NamedTuple):
     """As in `FloorSettings`."""
 
     stray: float
@@ -223,8 +221,8 @@ def _judge(
     some: _Side,
     others: _Side,
     ways: _Ways,
-    cameras: _Cameras,
-    nats: _Nats,
+    cameras: _Grounds,
+    how: _How,
     gap: FloatArray,
     after: Flags,
     place: FloatArray,
@@ -243,18 +241,18 @@ def _judge(
                 continue
             if np.isinf(gap[i, j]):
                 if not forbidden[i, j]:
-                    ratio = _together(ways, one, other, cameras, ours, theirs, nats)
+                    ratio = _together(ways, one, other, cameras, ours, theirs, how)
                     if not np.isnan(ratio):
                         place[i, j] = floor[i, j] = ratio + focus
-                        forbidden[i, j] = ratio < nats.impossible
+                        forbidden[i, j] = ratio < how.impossible
             elif gap[i, j] < window and cameras.metric[ours] and cameras.metric[theirs]:
                 before, later = (other, one) if after[i, j] else (one, other)
-                place[i, j] += _handover(ways, before, later, cameras, ours, theirs, nats)
+                place[i, j] += _handover(ways, before, later, cameras, ours, theirs, how)
 
 
 @compiled
 def _together(
-    ways: _Ways, one: int, other: int, cameras: _Cameras, ours: int, theirs: int, nats: _Nats
+    ways: _Ways, one: int, other: int, cameras: _Grounds, ours: int, theirs: int, how: _How
 ) -> float:
     """Log-likelihood ratio of two rows that are there at once; NaN without a common step.
 
@@ -263,7 +261,7 @@ def _together(
     slack = cameras.error[ours] ** 2 + cameras.error[theirs] ** 2
     area = min(cameras.area[ours], cameras.area[theirs])
     # In pixels, as far as is known, people in company are half the picture's error away.
-    away = nats.company_distance if cameras.metric[ours] else 3.0 * cameras.error[ours]
+    away = how.company_distance if cameras.metric[ours] else 3.0 * cameras.error[ours]
     count, total = 0, 0.0
     for k in range(ways.times.shape[1]):
         time, another = ways.times[one, k], ways.times[other, k]
@@ -272,37 +270,39 @@ def _together(
         here, there = ways.places[one, k], ways.places[other, k]
         x, y = float(here[0] - there[0]), float(here[1] - there[1])
         xx, xy, yy = here[2] + there[2], here[3] + there[3], here[4] + there[4]
-        loose = slack + (nats.pace * (time - another)) ** 2
+        loose = slack + (how.pace * (time - another)) ** 2
         same = _density(x, y, xx + loose, float(xy), yy + loose) * area
         loose += away**2
         beside = _density(x, y, xx + loose, float(xy), yy + loose) * area
-        likely = (1.0 - nats.stray) * same + nats.stray
-        total += np.log(likely / ((1.0 - nats.company) + nats.company * beside))
+        likely = (1.0 - how.stray) * same + how.stray
+        total += np.log(likely / ((1.0 - how.company) + how.company * beside))
         count += 1
     if not count:
         return np.nan
-    return float(total / (1.0 + (count - 1) * nats.lasting))
+    return float(total / (1.0 + (count - 1) * how.lasting))
 
 
 @compiled
 def _handover(
-    ways: _Ways, before: int, after: int, cameras: _Cameras, ours: int, theirs: int, nats: _Nats
+    ways: _Ways, before: int, after: int, cameras: _Grounds, ours: int, theirs: int, how: _How
 ) -> float:
     """Log-likelihood ratio that one row goes on where another ended, on a floor in metres."""
     left, came = ways.last[before], ways.entry[after]
-    start = ways.places[before, left]
-    seconds = max(came[0] - ways.times[before, left], 0.0)
+    start, seconds = ways.places[before, left], came[0] - ways.times[before, left]
+    if np.isnan(seconds):  # all that was told of it was taken back
+        return 0.0
+    seconds = max(seconds, 0.0)
     x, y = came[1] - start[0], came[2] - start[1]
     slack = cameras.error[ours] ** 2 + cameras.error[theirs] ** 2
     xx, xy, yy = start[2] + came[3], start[3] + came[4], start[4] + came[5]
     blur = (xx + yy) / 2.0
-    if np.hypot(x, y) > nats.swiftest * seconds + 3.0 * np.sqrt(slack + blur) + 0.5:
-        return nats.miracle
-    walked = slack + (nats.pace * seconds) ** 2
+    if np.hypot(x, y) > how.swiftest * seconds + 3.0 * np.sqrt(slack + blur) + 0.5:
+        return how.miracle
+    walked = slack + (how.pace * seconds) ** 2
     reach = 2.0 * np.pi * (walked + blur)
     area = max(cameras.area[ours], cameras.area[theirs], reach)
     near = _density(x, y, xx + walked, xy, yy + walked) * area
-    return float(min(np.log((1.0 - nats.lost) * near + nats.lost), nats.handover))
+    return float(min(np.log((1.0 - how.lost) * near + how.lost), how.handover))
 
 
 @compiled

@@ -13,7 +13,7 @@ from pipeline.identify.corrections import impossible, merge
 from pipeline.identify.exchange import exchange
 from pipeline.identify.gallery import Gallery
 from pipeline.identify.lookup import Match, Person, find, people
-from pipeline.identify.matcher import Rules, settle, warm_up, weigh
+from pipeline.identify.matcher import Rules, settle, weigh
 from pipeline.identify.prior import Prior
 from pipeline.identify.settings import IdentifySettings
 from pipeline.identify.store import GalleryStore
@@ -50,7 +50,6 @@ class Identifier:
         self.counts = IdentifyCounts()
         self._store = store
         self._prior = Prior(settings.site, settings.floor)
-        warm_up(floors=bool(settings.floor.grounds))
         self._gallery: Gallery | None = None
         self._next_identity = 1
         self._now = self._swept = self._thought = -math.inf

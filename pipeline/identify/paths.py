@@ -85,11 +85,6 @@ class Paths:
             self.last = np.concatenate([self.last, np.zeros(extra, np.int64)])
             self.statures = np.concatenate([self.statures, np.zeros((extra, KEPT), np.float32)])
 
-    def exits(self, rows: IntArray) -> NDArray[np.float64]:
-        """(N, 6): time and place of the latest step of each row."""
-        at = self.last[rows]
-        return np.hstack([self.times[rows, at, None], self.places[rows, at]])
-
 
 def steps(times: NDArray[np.float64]) -> NDArray[np.float64]:
     """The number of the step that each time is in; NaN for NaN."""

@@ -164,7 +164,7 @@ class Prior:
         gap, place = np.empty(shape, np.float32), np.empty(shape, np.float32)
         forbidden, after = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
         fold = math.log(focus)
-        odds = site.doubt, float(site.window * focus), site.limit + fold, fold
+        odds = float(site.doubt), float(site.window * focus), site.limit + fold, fold
         _weigh(
             (some.camera, some.first, some.last),
             (others.camera, others.first, others.last),

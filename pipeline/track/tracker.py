@@ -34,6 +34,8 @@ ARRIVALS_MEMORY = 30.0
 """…which takes it about so many seconds. Less than one in this time is never assumed."""
 
 
+_INSTANT = 1e-9
+"""Seconds that are none at all."""
 _STAYS = 0.15
 """Heights that somebody's centre may move while he stays in one place."""
 _TRUST = 3.0
@@ -131,7 +133,7 @@ class _Found(NamedTuple):
 
 
 class _How(NamedTuple):
-    """`TrackerSettings`, for compiled code."""
+    """`TrackerSettings`, for compiled code, which would be compiled anew for whole numbers."""
 
     sure: float
     doubtful: float
@@ -156,23 +158,23 @@ class _How(NamedTuple):
     def of(cls, settings: TrackerSettings) -> "_How":
         motion, colours = settings.motion, settings.colours
         return cls(
-            sure=settings.sure,
-            doubtful=settings.doubtful,
-            overlap=settings.overlap,
-            overlap_left=settings.overlap_left,
-            just_now=settings.just_now,
-            recent=settings.recent,
-            absence=settings.absence,
+            sure=float(settings.sure),
+            doubtful=float(settings.doubtful),
+            overlap=float(settings.overlap),
+            overlap_left=float(settings.overlap_left),
+            just_now=float(settings.just_now),
+            recent=float(settings.recent),
+            absence=float(settings.absence),
             speeds=np.array(motion.speeds, np.float64),
-            memory=motion.memory,
-            noise=motion.noise,
-            alike=colours.alike,
-            weight=colours.weight,
-            bonus=colours.bonus,
-            malus=colours.malus,
-            nats=colours.nats,
-            nats_limit=colours.nats_limit,
-            fading=colours.memory,
+            memory=float(motion.memory),
+            noise=float(motion.noise),
+            alike=float(colours.alike),
+            weight=float(colours.weight),
+            bonus=float(colours.bonus),
+            malus=float(colours.malus),
+            nats=float(colours.nats),
+            nats_limit=float(colours.nats_limit),
+            fading=float(colours.memory),
         )
 
 
@@ -329,7 +331,8 @@ def follow(
     for i in range(tracks):
         unseen[i] = time - rows.seen[i]
         # A lost track that returns now, against newcomers.
-        odds[i] = np.log(RETURNS / how.absence) - unseen[i] / how.absence - new
+        absence = max(how.absence, _INSTANT)
+        odds[i] = np.log(RETURNS / absence) - unseen[i] / absence - new
         tentative[i] = rows.looks[i] <= 1
         lost[i] = not tentative[i] and unseen[i] <= max(how.recent, elapsed)
     beliefs = predict(rows.beliefs, unseen, how.speeds, how.memory)
@@ -351,7 +354,7 @@ def follow(
     for i in range(tracks):
         if partner[i] >= 0:
             since = max(time - rows.seen[i], 0.0)
-            _remember(rows.colours[i], found.colours[partner[i]], since / how.fading)
+            _remember(rows.colours[i], found.colours[partner[i]], since / max(how.fading, _INSTANT))
             _stay(rows.stays[i], boxes[partner[i]], scores[partner[i]], since, time)
             rows.seen[i] = time
             rows.looks[i] += 1

@@ -52,7 +52,7 @@ def test_a_run_leaves_what_was_promised(finished):
 
 
 def test_nothing_is_left_to_compile_once_frames_come(site, people, tmp_path):
-    """In a process of its own, and with floors, so that everything there is comes to be called."""
+    """In a process of its own, and with floors."""
     known = tmp_path / "site.toml"
     floor = "size = [768, 432]\nfloor = [8, 0, -3072, 0, 0, 1500, 0, 1, -100]\nerror = 0.3\n"
     grounds = (f"[[ground]]\ncamera = '{name}'\n{floor}" for name in ("hall", "<b>[i]"))

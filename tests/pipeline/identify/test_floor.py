@@ -1,6 +1,9 @@
 """What places on the floor say, against arithmetic done by scipy and scenes whose truth is plain."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from pipeline.identify.floor import Floors
 from pipeline.identify.paths import KEPT, Paths
 from pipeline.identify.store import GalleryStore
 
+ROOT = FilePath(__file__).parents[3]
 ERROR, AREA = 0.25, 150.0
 GROUNDS = {name: Ground("floor", ERROR, AREA) for name in ("a", "b", "far")}
 FLOOR = FloorSettings(grounds=GROUNDS)
@@ -240,6 +244,59 @@ def test_a_stature_is_the_median_of_what_was_seen_of_it():
     assert paths.stature(np.array([0]))[0] == pytest.approx([1.71])
 
 
+def test_whose_whole_way_was_taken_back_is_known_again_all_the_same():
+    """His feet came into view only after the moment from which on it was somebody else."""
+    identifier = Identifier(IdentifySettings(floor=FLOOR))
+
+    def tell(camera, local, time, frames, path=None, **more):
+        update = TrackletUpdate(camera, local, time, ANNA, frames, 1.0, path=path, **more)
+        identifier.update([update], [], time)
+
+    tell("a", 1, 0.5, 9, since=0.0)
+    tell("a", 1, 5.0, 20, way(*[(1, 1)] * 6, start=2.0))
+    tell("a", 1, 1.0, 9, takes_back=True)
+    identifier.update([], [("a", 1)], 6.0)
+    tell("far", 1, 9.0, 20, way(*[(1.5, 1.5)] * 5, start=7.0), since=7.0)
+    assert identifier.identity_of("far", 1) == identifier.identity_of("a", 1)
+
+
+def test_nothing_is_left_to_compile_after_the_warm_up():
+    """In a process of its own, where no other test has compiled anything."""
+    code = """
+import numpy as np
+from pipeline.identify import FloorSettings, Ground, Identifier, IdentifySettings, warm_up
+from pipeline.identify import floor, matcher, prior
+from pipeline.frames import STEP, Path, TrackletUpdate
+kernels = [prior._weigh, floor._judge, floor._build, matcher.assign]
+warm_up(floors=True)
+before = [len(kernel.signatures) for kernel in kernels]
+calls, draw = [], np.random.default_rng(5)
+build = floor._build
+floor._build = lambda *what: calls.append(1) or build(*what)
+ground = {name: Ground("floor", 0.25, 150.0) for name in "ab"}
+who = Identifier(IdentifySettings(floor=FloorSettings(grounds=ground)))
+for tick in range(1, 40):
+    times = STEP * (tick + np.array([0.5]))
+    tall = np.full(1, 1.7, np.float32)
+    updates = []
+    for camera, local in [("a", tick // 20), ("b", 1), ("b", 2)][: 1 + tick // 5]:
+        at = draw.normal(local, 0.1, (1, 2)).astype(np.float32)
+        path = Path(times, at, np.full((1, 3), 0.01, np.float32), tall)
+        look = np.eye(8, dtype=np.float32)[local]
+        updates.append(TrackletUpdate(camera, local, times[0], look, tick, 1.0, path=path))
+    who.update(updates, [("a", 0)] if tick == 20 else [], times[0])
+print(before, [len(kernel.signatures) for kernel in kernels], len(calls) > 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout.strip() == "[1, 1, 1, 1] [1, 1, 1, 1] True", done.stderr
+
+
 def test_ways_are_remembered_for_a_bounded_time():
     paths = Paths()
     for step in range(100):
@@ -247,8 +304,9 @@ def test_ways_are_remembered_for_a_bounded_time():
     assert np.isfinite(paths.times[3]).sum() == KEPT
     assert paths.times[3].min() == pytest.approx((100 - KEPT + 0.5) * STEP)
     assert paths.entry[3, :3] == pytest.approx([0.5 * STEP, 0, 0])
-    assert paths.exits(np.array([3]))[0, :3] == pytest.approx([99.5 * STEP, 99, 0])
+    assert paths.times[3, paths.last[3]] == pytest.approx(99.5 * STEP)
+    assert paths.places[3, paths.last[3], :2] == pytest.approx([99, 0])
     paths.move(np.array([0]), np.array([3]))
     paths.clear(np.array([3]))
     assert np.isnan(paths.entry[3]).all()
-    assert paths.exits(np.array([0]))[0, 1] == 99
+    assert paths.places[0, paths.last[0], 0] == 99
