@@ -16,6 +16,11 @@ from engines.errors import BackendError, PackageError
 from engines.package import Manifest, older_than
 from engines.rows import HostRows
 
+# Its bindings look for numpy when it is first needed, and two threads that are first at once wait for each other for
+# ever, the interpreter's lock in hand. Whoever imports this is alone.
+ov.Type.f32.to_dtype()
+_ = ov.Tensor(np.zeros(1, np.float32)).data
+
 Outputs: TypeAlias = dict[str, Array]
 BATCH_SIZES = (16, 4, 2, 1)
 """Batches are compiled at these sizes and others cut into them: a network of known shape runs a fifth faster than one

@@ -1,6 +1,9 @@
 """Every backend gives the answers of the torch network, whatever the batch."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -19,6 +22,7 @@ from engines.parity import batches_to_check, random_pictures
 from engines.torch import TorchEngine
 from trainer.model.backbones import imagenet_normalised
 
+ROOT = Path(__file__).parents[2]
 FRAMES = 10  # past the end of a segment
 ALL = [
     ("openvino", "f32"),
@@ -88,6 +92,27 @@ def test_two_threads_may_ask_at_the_same_time_and_each_gets_its_own_answers(buil
     with ThreadPoolExecutor(2) as askers:
         beside = list(askers.map(lambda n: stream(engine, crops[n : n + 1]), range(40)))
     np.testing.assert_array_equal(beside, alone)
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_threads_that_open_their_first_networks_at_once_do_not_wait_for_ever(attempt):
+    """OpenVINO's bindings alone do, five times in six, and nothing but a kill ends it."""
+    code = """
+import os, sys, threading
+import engines.openvino as backend
+import openvino as ov
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+def ask():
+    together.wait()
+    ov.Type.f32.to_dtype()
+threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
 
 
 def test_a_call_that_fails_half_way_leaves_the_engine_as_it_was(built, monkeypatch):
