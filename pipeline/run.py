@@ -208,7 +208,7 @@ def run(
         with _short_collections():  # the first of which takes long: before a frame can come
             sources.start()
             loop.run(
-                lambda: stop() or time.monotonic() >= ends,
+                _until(stop, ends, sources),
                 after=_each_second(lambda now: show(status(now - begun))),
             )
     finally:
@@ -225,6 +225,18 @@ def _is_endless(addresses: Sequence[Address], settings: Settings, options: RunOp
     """Whether a run is made to go on beyond its files' first part."""
     ends = math.inf if options.duration is None else options.duration
     return any(address.live for address in addresses) and ends > 3600 * settings.files.part_hours
+
+
+def _until(stop: Callable[[], bool], ends: float, sources: Sources) -> Callable[[], bool]:
+    """Whether a run is over. What comes while its last frames are worked on is nobody's loss."""
+
+    def over() -> bool:
+        if not stop() and time.monotonic() < ends:
+            return False
+        sources.enough()
+        return True
+
+    return over
 
 
 def _each_second(tell: Callable[[float], None]) -> Callable[[], None]:

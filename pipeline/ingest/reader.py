@@ -189,12 +189,13 @@ class CameraReader:
             time, shown = self._run_film(picture, feed.interval)
         if shown is None or self._stop.is_set():
             return
+        if not self.mailbox.put(Frame(self.camera, index, time, shown)):
+            return
         with self._lock:
             self._state = CameraState.LIVE
             self._frames += 1
             self._rate.add(self._clock.now())
             self._resolution = as_pixels(shown).size
-        self.mailbox.put(Frame(self.camera, index, time, shown))
 
     def _run_film(self, picture: Picture, interval: float) -> tuple[float, Image | Pixels | None]:
         """Capture time and pixels of a file's picture, when its time has come; none: not wanted."""

@@ -132,6 +132,11 @@ class Sources:
         """Every camera's state now."""
         return {reader.camera: reader.health() for reader in self._readers}
 
+    def enough(self) -> None:
+        """No more frames are wanted: those that come from now on are let go, and are not counted as dropped."""
+        for reader in self._readers:
+            reader.mailbox.close()
+
     def stop(self, timeout: float = 1.0) -> bool:
         """Ends all readers; whether all of them had ended within `timeout` seconds.
 

@@ -166,6 +166,32 @@ def test_what_a_camera_is_told_to_leave_out_is_left_out(networks, people, tmp_pa
     assert (tracks.boxes[:, 0] == 100).all()
 
 
+def test_what_comes_while_a_run_ends_is_not_dropped(networks, test_data, cut, tmp_path):
+    """The last look takes a second, and 25 frames come meanwhile; when it begins, the run has been told to end."""
+    from pipeline.frames import NOBODY
+    from pipeline.run import RunOptions, run
+    from pipeline.settings import CameraSettings, EmbedderSettings, Settings
+
+    film = cut(test_data / "clips" / "people-detection.264", tmp_path / "hall.mp4", 200, 300)
+    looked, told = [], []
+
+    def detect(frames):
+        looked.extend(frames)
+        if told:
+            time.sleep(1.0)
+        elif len(looked) > 20:
+            told.append(True)
+        return [NOBODY for _ in frames]
+
+    embedder = EmbedderSettings(str(networks["embedder"]), slots=4)
+    settings = Settings((CameraSettings(str(film), "hall"),), embedder=embedder)
+    options = RunOptions(tmp_path / "run", video=False)
+    summary = run(settings, options, detect=detect, stop=lambda: bool(told))
+    assert summary["cameras"]["hall"]["drops"] == 0
+    assert 20 < summary["frames"] < 30
+    assert summary["cameras"]["hall"]["frames"] - summary["frames"] <= 4, "what waited"
+
+
 # ---- passwords ------------------------------------------------------------------------------------
 
 
