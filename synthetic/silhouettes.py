@@ -57,11 +57,15 @@ class Silhouettes:
     def shares(self, outlines: Sequence[Outline]) -> Shares:
         """How much of each shows, what stands still and the others considered."""
         width, height = self._camera.size
-        np.copyto(self._near, self._still)
-        self._owner.fill(-1)
+        windows = np.array([outline.window for outline in outlines], np.int64).reshape(-1, 4)
+        left, top = windows[:, :2].min(axis=0, initial=max(width, height)).tolist()
+        right, bottom = windows[:, 2:].max(axis=0, initial=0).tolist()
+        cut = np.s_[GRID * top : GRID * bottom, GRID * left : GRID * right]
+        owner = self._owner[cut]  # nobody is anywhere else
+        self._near[cut], owner[:] = self._still[cut], -1
         extent = self._count(outlines, (0, 0), GRID, self._near, self._owner)
         boxes, whole = extent[:, :4] / GRID, extent[:, 4]
-        shown = np.bincount(self._owner[self._owner >= 0], minlength=len(outlines))
+        shown = np.bincount(owner[owner >= 0], minlength=len(outlines))
         visible = shown / np.maximum(whole, 1)
         for row in np.flatnonzero((shown > 0) & (shown < whole) & (whole < _ENOUGH)).tolist():
             visible[row] = self._closer(outlines, row, GRID * math.sqrt(_ENOUGH / whole[row]))
