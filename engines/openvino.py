@@ -19,7 +19,6 @@ from engines.rows import HostRows
 # Its bindings look for numpy when it is first needed, and two threads that are first at once wait for each other for
 # ever, the interpreter's lock in hand. Whoever imports this is alone.
 ov.Type.f32.to_dtype()
-_ = ov.Tensor(np.zeros(1, np.float32)).data
 
 Outputs: TypeAlias = dict[str, Array]
 BATCH_SIZES = (16, 4, 2, 1)

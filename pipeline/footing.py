@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.frames import STEP, FloatArray, IntArray, Path
 from pipeline.ground import FloorMap
 from pipeline.stature import likeness, middle
@@ -47,7 +48,7 @@ class Footing:
         self._floors = dict(floors)
         for floor in self._floors.values():  # compiled before use
             floor.stand(np.empty((0, 4), np.float32), floor.settings.size)
-            likeness(0.0, 1.0, _PLACES)
+        grown(np.zeros(0, WALK))
 
     def note(
         self,
@@ -80,10 +81,16 @@ def grown(walks: Walks) -> FloatArray:
     """(N,) log-likelihood ratios of the last steps' statures being those of whom the steps before show."""
     now, count = middle(walks["statures"][:, -_NEWEST:])
     before, earlier = middle(walks["statures"][:, :-_NEWEST])
-    ratio = np.zeros(len(walks), np.float32)
-    for i in np.flatnonzero((count >= _NEWEST - 1) & (earlier >= _NEWEST - 1)).tolist():
-        few = 1.0 / count[i] + 1.0 / earlier[i]
-        ratio[i] = likeness(float(now[i] - before[i]), few, _PLACES)
+    return _likeness(now - before, count, earlier)
+
+
+@compiled
+def _likeness(away: FloatArray, now: IntArray, before: IntArray) -> FloatArray:
+    """As above, of those (N,) whose statures of so many steps are `away` metres from each other; 0 of too few."""
+    ratio = np.zeros(len(away), np.float32)
+    for i in range(len(away)):
+        if min(now[i], before[i]) >= _NEWEST - 1:
+            ratio[i] = likeness(away[i], 1.0 / now[i] + 1.0 / before[i], _PLACES)
     return ratio
 
 
