@@ -5,8 +5,6 @@ Lighting is shared with people: a sun with shadows, a sky, the floor's reflectio
 
 import math
 from dataclasses import dataclass
-from itertools import product
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +13,18 @@ from synthetic.camera import Camera
 from synthetic.compiled import compiled
 from synthetic.site import Site
 from synthetic.texture import sky, texture
+from synthetic.things import Some, Things, first_hit, unhidden
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
-
-Some: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Which boxes, and which pillars."""
 
 _SUN = np.array([1.0, 0.93, 0.80])
 _SKY = np.array([0.78, 0.90, 1.08])
 _INDOOR = np.array([1.0, 0.98, 0.94])
 GRID = 2
 """Sub-pixels per pixel and axis at which it is decided who hides whom."""
-_TILE, _SLACK = 48, 1e-6
-"""Pixels of a square whose rays can meet few things only; metres that are allowed for rounding."""
+_TILE = 48
+"""Pixels of a square whose rays can meet few things only."""
 _BENEATH = 0.45
 """Share of the light that comes back from the floor."""
 
@@ -93,7 +89,7 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
     colour = np.empty((height, width, 3), dtype=np.float32)
     floor = np.empty((height, width, 2), dtype=np.float32)
     sunlit = np.empty((height, width), dtype=np.bool_)
-    eye, things = np.asarray(camera.position), _Things(camera, around)
+    eye, things = np.asarray(camera.position), Things(camera, around.boxes, around.pillars)
     steps = (np.arange(samples) + 0.5) / samples
     offsets = [np.full(2, 0.5)]
     offsets += [np.array((x, y)) for y in steps for x in steps] if samples > 1 else []
@@ -118,33 +114,6 @@ def backdrop_of(camera: Camera, around: Surroundings, seed: int, samples: int = 
     return Backdrop(colour, near, floor, sunlit)
 
 
-class _Things:
-    """Boxes and pillars as a camera stands to them."""
-
-    def __init__(self, camera: Camera, around: Surroundings) -> None:
-        pillars = around.pillars
-        low = np.column_stack([pillars[:, :2] - pillars[:, 2:3], pillars[:, 3]])
-        high = np.column_stack([pillars[:, :2] + pillars[:, 2:3], pillars[:, 4]])
-        low = np.concatenate([around.boxes[:, :3], low])[:, None]
-        high = np.concatenate([around.boxes[:, 3:6], high])[:, None]
-        upper = np.array(list(product((False, True), repeat=3)))
-        corners = np.where(upper, high, low)
-        self._corners: Floats = corners @ camera.rotation.T + camera.translation
-        """(B + C, 8, 3) as the camera sees them."""
-        self._boxes = len(around.boxes)
-
-    def within(self, plane: Floats) -> Some:
-        """Those that rays through the rectangle around these points (N, 2) of `Camera.plane` can meet, and maybe
-        some more.
-        """
-        aside, down, deep = np.moveaxis(self._corners, 2, 0)
-        (left, top), (right, bottom) = plane.min(axis=0) - _SLACK, plane.max(axis=0) + _SLACK
-        beside = [aside < left * deep, aside > right * deep, down < top * deep]
-        beside += [down > bottom * deep, deep < 0]
-        there = ~np.any([all_corners.all(axis=1) for all_corners in beside], axis=0)
-        return np.flatnonzero(there[: self._boxes]), np.flatnonzero(there[self._boxes :])
-
-
 def nearness(
     camera: Camera, around: Surroundings, window: tuple[int, int, int, int], grid: int
 ) -> Floats32:
@@ -153,7 +122,7 @@ def nearness(
     """
     left, top, right, bottom = window
     near = np.empty((grid * (bottom - top), grid * (right - left)), dtype=np.float32)
-    eye, things = np.asarray(camera.position), _Things(camera, around)
+    eye, things = np.asarray(camera.position), Things(camera, around.boxes, around.pillars)
     step = _TILE * grid
     for first in range(0, near.shape[0], step):  # rays take far more memory than depths
         for start in range(0, near.shape[1], step):
@@ -220,32 +189,8 @@ def _depths(
     near: Floats32,
 ) -> None:  # fmt: skip
     for r in range(rays.shape[0]):
-        best, kind, _ = _first(eye, rays[r], boxes, pillars, ground, some)
+        best, kind, _ = first_hit(eye, rays[r], boxes, pillars, ground, some)
         near[r] = 1.0 / best if kind else 0.0
-
-
-@compiled
-def _first(
-    eye: Floats, ray: Floats, boxes: Floats, pillars: Floats, ground: Floats, some: Some
-) -> tuple[float, int, int]:
-    """How far along a ray the first of `some` things is; 0 nothing, 1 floor, 2 ceiling, 3 box, 4 pillar; and
-    which.
-    """
-    dx, dy, dz = ray[0], ray[1], ray[2]
-    best, kind, thing = 1e9, 0, 0
-    if dz < -1e-9 and eye[2] > 0:
-        best, kind = -eye[2] / dz, 1
-    if ground[5] > 0 and dz > 1e-9:
-        best, kind = (ground[5] - eye[2]) / dz, 2
-    for b in some[0]:
-        t = _hit_box(eye[0], eye[1], eye[2], dx, dy, dz, boxes[b])
-        if 0.0 < t < best:
-            best, kind, thing = t, 3, b
-    for p in some[1]:
-        t = _hit_pillar(eye[0], eye[1], eye[2], dx, dy, dz, pillars[p])
-        if 0.0 < t < best:
-            best, kind, thing = t, 4, p
-    return best, kind, thing
 
 
 @compiled
@@ -258,7 +203,7 @@ def _trace(  # noqa: PLR0912, PLR0915 - one kernel
     normal = np.zeros(3)
     for r in range(rays.shape[0]):
         dx, dy, dz = rays[r, 0], rays[r, 1], rays[r, 2]
-        best, kind, thing = _first(eye, rays[r], boxes, pillars, ground, some)
+        best, kind, thing = first_hit(eye, rays[r], boxes, pillars, ground, some)
         if kind == 0:
             length = math.sqrt(dx * dx + dy * dy + dz * dz)
             colour[r, 0], colour[r, 1], colour[r, 2] = sky(
@@ -313,7 +258,7 @@ def _trace(  # noqa: PLR0912, PLR0915 - one kernel
         )
         lit = normal[0] * sun[0] + normal[1] * sun[1] + normal[2] * sun[2] + bump
         if sun[3] > 0 and lit > 0:
-            clear = _clear(
+            clear = unhidden(
                 x + 1e-3 * normal[0], y + 1e-3 * normal[1], z + 1e-3, boxes, pillars, sun
             )
             lit *= clear
@@ -359,39 +304,8 @@ def _sunny(points: Floats, boxes: Floats, pillars: Floats, sun: Floats) -> Float
             for step in range(-2, 3):
                 x = points[n, 0] - sun[1] * 0.12 * step
                 y = points[n, 1] + sun[0] * 0.12 * step
-                result[n] += _clear(x, y, 0.4 + 0.5 * level, boxes, pillars, sun) / 15.0
+                result[n] += unhidden(x, y, 0.4 + 0.5 * level, boxes, pillars, sun) / 15.0
     return result
-
-
-@compiled
-def _clear(x: float, y: float, z: float, boxes: Floats, pillars: Floats, sun: Floats) -> float:
-    for b in range(boxes.shape[0]):
-        if _hit_box(x, y, z, sun[0], sun[1], sun[2], boxes[b]) > 0.0:
-            return 0.0
-    for p in range(pillars.shape[0]):
-        if _hit_pillar(x, y, z, sun[0], sun[1], sun[2], pillars[p]) > 0.0:
-            return 0.0
-    return 1.0
-
-
-@compiled
-def _hit_box(x: float, y: float, z: float, dx: float, dy: float, dz: float, box: Floats) -> float:
-    """Where along the ray a box begins; −1 where it is missed or holds the start."""
-    enter, leave = 1e-6, 1e9
-    for axis in range(3):
-        o = x if axis == 0 else (y if axis == 1 else z)
-        d = dx if axis == 0 else (dy if axis == 1 else dz)
-        if abs(d) < 1e-12:
-            if o < box[axis] or o > box[3 + axis]:
-                return -1.0
-            continue
-        near, far = (box[axis] - o) / d, (box[3 + axis] - o) / d
-        if near > far:
-            near, far = far, near
-        enter, leave = max(enter, near), min(leave, far)
-        if enter > leave:
-            return -1.0
-    return enter if enter > 2e-6 else -1.0
 
 
 @compiled
@@ -404,24 +318,3 @@ def _box_normal(x: float, y: float, z: float, box: Floats, normal: Floats) -> No
             if gap < least:
                 least, axis, sign = gap, k, 1.0 if side else -1.0
     normal[axis] = sign
-
-
-@compiled
-def _hit_pillar(
-    x: float, y: float, z: float, dx: float, dy: float, dz: float, pillar: Floats
-) -> float:
-    ox, oy, radius = x - pillar[0], y - pillar[1], pillar[2]
-    a = dx * dx + dy * dy
-    b = ox * dx + oy * dy
-    c = ox * ox + oy * oy - radius * radius
-    root = b * b - a * c
-    if a > 1e-12 and root > 0.0 and c > 0.0:
-        t: float = (-b - math.sqrt(root)) / a
-        height = z + t * dz
-        if t > 1e-6 and pillar[3] <= height <= pillar[4]:
-            return t
-    if dz < -1e-12 and z > pillar[4]:
-        t = (pillar[4] - z) / dz
-        if (ox + t * dx) ** 2 + (oy + t * dy) ** 2 < radius * radius:
-            return t
-    return -1.0

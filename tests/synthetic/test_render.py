@@ -5,8 +5,9 @@ from dataclasses import astuple, fields, replace
 import numpy as np
 import pytest
 
-from synthetic import Optics, Renderer, World, load_site, scene, surroundings_of
+from synthetic import Optics, Renderer, World, load_site, surroundings_of
 from synthetic.scene import backdrop_of
+from synthetic.things import Things
 from synthetic.world import People
 
 CLEAN = Optics(noise=0.0, blur=0.0, vignette=0.0, shutter=0.0, exposure=0.4)
@@ -224,11 +225,11 @@ def test_what_a_part_of_the_picture_cannot_show_is_left_out_without_a_trace(name
     few = backdrop_of(site.cameras[1], around, 5, samples=2)
     left_out = [0]
 
-    def within(self, plane, few=scene._Things.within):
+    def within(self, plane, few=Things.within):
         left_out[0] += len(everything[0]) - len(few(self, plane)[0])
         return everything
 
-    monkeypatch.setattr(scene._Things, "within", within)
+    monkeypatch.setattr(Things, "within", within)
     all_of_it = backdrop_of(site.cameras[1], around, 5, samples=2)
     for one, other in zip(astuple(few), astuple(all_of_it), strict=True):
         np.testing.assert_array_equal(one, other)
