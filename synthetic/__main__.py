@@ -97,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         default=LEAST_VISIBLE,
         help=f"share of a person that must show for a label ({LEAST_VISIBLE})",
     )
+    detect.add_argument(
+        "--near",
+        type=float,
+        default=0.0,
+        help="share of pictures from within a few steps of somebody, who is large in them (0)",
+    )
     detect.set_defaults(run=_detect)
     for command in (site, reid, detect):
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
@@ -150,6 +156,7 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
         options.invented,
         options.crowd,
         options.least_visible,
+        options.near,
     )
     outcome = write_detect(request, options.out, options.processes)
     if options.sheet:

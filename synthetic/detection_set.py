@@ -4,6 +4,7 @@ A label is the whole silhouette's box, for people who show enough to be asked fo
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from synthetic.camera import Camera
 from synthetic.crops import varied
 from synthetic.errors import RequestError
 from synthetic.load import load_site
@@ -18,7 +20,7 @@ from synthetic.palette import Palette
 from synthetic.render import Rendered, Renderer
 from synthetic.scene import surroundings_of
 from synthetic.spread import Tally, spread
-from synthetic.world import World
+from synthetic.world import People, World
 from synthetic.write import claim, output_errors
 
 LEAST_VISIBLE = 0.25
@@ -31,6 +33,10 @@ _PAUSE = 2.0
 _CAMERAS = 4
 _PICTURES = 10
 """Of one camera. A detector that sees few walls takes the next one's bricks and signs for people."""
+_STEPS_AWAY, _LARGE, _SEEN, _TRIES = (1.2, 4.5), 0.4, 0.6, 4
+"""From near: metres to whom it is about, their least share of the picture's height and of themselves that
+shows, and how many places are tried.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class DetectRequest:
     """How many times as many people as a site usually has."""
     least_visible: float = LEAST_VISIBLE
     """Share of a person that must show for a label."""
+    near: float = 0.0
+    """Share of pictures whose camera is taken to within a few steps of somebody, whom it shows large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,8 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
         raise RequestError(
             "A crowd is 0.1 to 10 times the usual one; what shows is a share, above 0 and up to 1."
         )
+    if not 0 <= request.near <= 1:
+        raise RequestError("What is seen from near is a share of the pictures, 0 to 1.")
     jobs = _jobs(request, folder)
     with output_errors(folder):
         for half in ("train", "val"):
@@ -126,17 +136,24 @@ def _write_camera(job: _Job, tally: Tally) -> None:
     camera = site.camera(job.camera)
     seed = zlib.crc32(f"{request.seed} {job.site}".encode())  # every site has people of its own
     world = World(site, seed, request.palette)
-    renderer = Renderer(camera, surroundings_of(site), world.identity, seed)
+
+    def look_through(camera: Camera) -> Renderer:
+        return Renderer(camera, around, world.identity, seed)
+
+    around = surroundings_of(site)
+    usual = look_through(camera)
     stem = f"{job.site.replace(':', '-').replace('/', '-')}_{job.camera}"
     with output_errors(job.folder):
         for number in range(job.count):
             picture = job.folder / "images" / job.half / f"{stem}_{number:06d}.jpg"
             if not picture.exists():
                 rng = np.random.default_rng([request.seed, 31, number, *job.camera.encode()])
-                renderer.tune(varied(camera.optics, rng))
-                shown = renderer.render(
-                    world.people_at(number * _PAUSE + rng.uniform(0, 1)), number
-                )
+                optics = varied(camera.optics, rng)
+                people = world.people_at(number * _PAUSE + rng.uniform(0, 1))
+                near = request.near and rng.random() < request.near
+                renderer = (_beside(people, camera, look_through, rng) if near else None) or usual
+                renderer.tune(optics)
+                shown = renderer.render(people, number)
                 label = job.folder / "labels" / job.half / f"{picture.stem}.txt"
                 label.write_text(labels(shown, request.least_visible), encoding="ascii")
                 _, encoded = cv2.imencode(
@@ -146,6 +163,33 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                 part.write_bytes(encoded.tobytes())
                 part.replace(picture)
             tally.add()
+
+
+def _beside(
+    people: People,
+    camera: Camera,
+    look_through: Callable[[Camera], Renderer],
+    rng: np.random.Generator,
+) -> Renderer | None:
+    """A camera a few steps from somebody who then is large in it; None where walls leave no place for one."""
+    for _ in range(_TRIES if len(people) else 0):
+        whom = int(rng.integers(len(people)))
+        at = people.position[whom]
+        away = np.arctan2(*(np.asarray(camera.position[:2]) - at)[::-1]) + rng.normal(0, 0.6)
+        x, y = at + rng.uniform(*_STEPS_AWAY) * np.array([np.cos(away), np.sin(away)])
+        ahead = at + rng.normal(0, 0.3, 2)
+        nearer = replace(
+            camera,
+            position=(float(x), float(y), float(rng.uniform(1.0, 2.6))),
+            look_at=(float(ahead[0]), float(ahead[1]), float(rng.uniform(0.8, 1.5))),
+            fov=float(rng.uniform(45, 85)),
+        )
+        renderer = look_through(nearer)
+        truth = renderer.locate(people)
+        tall = (truth.boxes[:, 3] - truth.boxes[:, 1]) / camera.size[1] > _LARGE
+        if np.any((truth.ids == people.ids[whom]) & tall & (truth.visibility > _SEEN)):
+            return renderer
+    return None
 
 
 def labels(shown: Rendered, least_visible: float = LEAST_VISIBLE) -> str:

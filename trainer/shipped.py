@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from trainer.errors import StorageError, TrainingError, UsageError
 from trainer.files import drafted
@@ -48,6 +50,16 @@ class Shipped:
     """Commands that build engine packages from the weights."""
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far a step has come."""
+
+    printed: str = ""
+    seconds: float = 0.0
+    """In all sittings, but for those that were killed."""
+    finished: bool = False
+
+
 def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
     """What is shipped, in the order in which it is made."""
     try:
@@ -74,20 +86,23 @@ def make(
 ) -> None:
     """Run the steps that are not done yet, then put the weights and their card into `output`."""
     scores: list[tuple[str, object]] = []
+    minutes: list[float] = []
     for number, step in enumerate(shipped.steps, 1):
-        command = _filled(step.run, work)
-        tell(f"{shipped.name} {number}/{len(shipped.steps)}: {step.about}\n  {command}")
+        place = f"{shipped.name} {number}/{len(shipped.steps)}"
+        tell(f"{place}: {step.about}\n  {_filled(step.run, work)}")
         if not dry_run:
-            printed = _once(step, command, work)
+            done = once(step, work)
+            minutes.append(done.seconds / 60)
+            tell(f"{place} took {minutes[-1]:.1f} min")
             if step.scores:
-                scores.append((step.about, json.loads(printed.splitlines()[-1])))
+                scores.append((step.about, json.loads(done.printed.splitlines()[-1])))
     if dry_run:
         return
     target = output / shipped.file
     try:
         output.mkdir(parents=True, exist_ok=True)
         _keep(Path(_filled(shipped.weights, work)), target)
-        (output / f"{target.stem}.md").write_text(_card(shipped, target, scores))
+        (output / f"{target.stem}.md").write_text(_card(shipped, target, scores, minutes))
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror}") from error
     tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
@@ -110,7 +125,15 @@ def _keep(source: Path, target: Path) -> None:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         notes = file.metadata()
     narrow = {key: t.half() if t.ndim > 1 else t for key, t in tensors.items()}
-    save_file(narrow, target, metadata=notes)
+    target.write_bytes(_in_order(save(narrow, metadata=notes)))
+
+
+def _in_order(written: bytes) -> bytes:
+    """The same tensors, with a header that is the same every time: the library shuffles its notes."""
+    start = 8 + int.from_bytes(written[:8], "little")
+    header = json.dumps(json.loads(written[8:start]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + written[start:]
 
 
 def _run(arguments: Sequence[str]) -> str:
@@ -120,28 +143,50 @@ def _run(arguments: Sequence[str]) -> str:
     return answer.stdout
 
 
-def _once(step: Step, command: str, work: Path) -> str:
-    """What the command printed, now or when it was done before: its text is the key."""
-    done = work / "done" / hashlib.sha256(command.encode()).hexdigest()[:16]
-    if done.is_file():
-        return done.read_text()
+def once(step: Step, work: Path) -> Done:
+    """Run it, or tell how it was when it was done before: the text of its command is the key."""
+    command = _filled(step.run, work)
+    record = work / "done" / f"{hashlib.sha256(command.encode()).hexdigest()[:16]}.json"
+    before = _recorded(record)
+    if before.finished:
+        return before
     resume = step.resume_if and Path(_filled(step.resume_if, work)).is_file()
     arguments = shlex.split(command) + (["--resume"] if resume else [])
-    printed = _run(arguments)
-    with drafted(done) as draft:
-        draft.write_text(printed)
-    return printed
+    began = time.monotonic()
+    done = before
+    try:
+        done = replace(done, printed=_run(arguments), finished=True)
+    finally:
+        done = replace(done, seconds=before.seconds + time.monotonic() - began)
+        with drafted(record) as draft:
+            draft.write_text(json.dumps(asdict(done)))
+    return done
+
+
+def _recorded(record: Path) -> Done:
+    try:
+        return Done(**json.loads(record.read_text()))
+    except FileNotFoundError:
+        return Done()
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(f"{record} does not tell whether a step was done: delete it") from error
 
 
 def _filled(text: str, work: Path) -> str:
     return text.format(work=shlex.quote(str(work)), python=shlex.quote(sys.executable))
 
 
-def _card(shipped: Shipped, target: Path, scores: Sequence[tuple[str, object]]) -> str:
+def _card(
+    shipped: Shipped,
+    target: Path,
+    scores: Sequence[tuple[str, object]],
+    minutes: Sequence[float],
+) -> str:
     """Markdown: what it is, how it was made, how good it is, and what it is not for."""
     steps = [
-        f"{number}. {step.about}: `{step.run.format(work='runs/models', python='python')}`"
-        for number, step in enumerate(shipped.steps, 1)
+        f"{number}. {step.about} ({spent:.1f} min): "
+        f"`{step.run.format(work='runs/models', python='python')}`"
+        for number, (step, spent) in enumerate(zip(shipped.steps, minutes, strict=True), 1)
     ]
     tables = [f"{about[:1].upper()}{about[1:]}:\n\n{_table(found)}" for about, found in scores]
     return "\n".join(
@@ -152,7 +197,8 @@ def _card(shipped: Shipped, target: Path, scores: Sequence[tuple[str, object]]) 
             f"| file | {target.name}, {target.stat().st_size / 1e6:.1f} MB |",
             f"| SHA-256 | `{hashlib.sha256(target.read_bytes()).hexdigest()}` |",
             f"| licence | {shipped.licence} |",
-            f"| made with | Python {platform.python_version()} on {platform.machine()} |\n",
+            f"| made with | Python {platform.python_version()} on {platform.machine()} |",
+            f"| made in | {sum(minutes):.0f} min of {os.cpu_count()} cores, other work beside it |\n",
             "## Data, seeds and commands\n",
             "`make models` runs these:\n",
             *steps,

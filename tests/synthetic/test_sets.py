@@ -123,9 +123,26 @@ def test_crowds_and_hidden_people_give_more_labels(tmp_path):
     assert count("hidden", crowd=3, least_visible=0.05) > count("seen", crowd=3, least_visible=0.6)
 
 
+def test_cameras_near_somebody_show_large_people(tmp_path):
+    usual = DetectRequest(
+        seed=1, images=6, val_share=0.34, size=(320, 180), sites=("generated:2:1",)
+    )
+
+    def tallest(name: str, **changed: float) -> list[float]:
+        write_detect(replace(usual, **changed), tmp_path / name)
+        labels = (tmp_path / name / "labels").glob("*/*.txt")
+        rows = [np.loadtxt(path, ndmin=2).reshape(-1, 5) for path in labels]
+        return sorted(float(found[:, 4].max(initial=0.0)) for found in rows)
+
+    far, near = tallest("usual"), tallest("near", near=1.0)
+    assert np.median(near) > 1.5 * np.median(far)
+    assert near[1] > 0.4, "at most one of six has no place near anybody"
+
+
 def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["reid", "--test", "0", "--out", str(tmp_path / "a")]) == 2
     assert main(["reid", "--cameras", "12", "--out", str(tmp_path / "a")]) == 2
     assert main(["detect", "--images", "1", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--crowd", "0", "--out", str(tmp_path / "b")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 4
+    assert main(["detect", "--near", "1.1", "--out", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 5

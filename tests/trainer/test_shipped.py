@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from tests.trainer.tiny_training import draw_people
 from trainer.__main__ import main
 from trainer.arguments import parser
 from trainer.compat import import_with_torchvision
-from trainer.shipped import read_plan
+from trainer.errors import TrainingError
+from trainer.shipped import Step, once, read_plan
 from trainer.yolo import PEOPLE, forget_whereabouts, take_over
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +59,27 @@ def test_weights_are_made_once_and_their_card_tells_how_and_how_good(tmp_path, m
     assert hashlib.sha256(weights.read_bytes()).hexdigest() in text
     assert "python -m trainer train --data" in text
     assert "| histogram | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in text
-    shutil.rmtree(site)  # a step that is done is not run again
+    minutes = re.findall(r"^\d\. .* \(([\d.]+) min\): `python", text, re.MULTILINE)
+    assert len(minutes) == 2
+    assert all(map(float, minutes))
+    shutil.rmtree(site)  # a step that is done is not run again, nor is its time forgotten
     assert main(command) == 0
+    assert card.read_text() == text
+
+
+def test_the_time_of_a_step_that_was_cut_short_counts(tmp_path, monkeypatch):
+    """The first time it sleeps and fails, the second time it has nothing more to do."""
+    monkeypatch.chdir(ROOT)
+    flag = tmp_path / "flag"
+    script = tmp_path / "wait.sh"
+    script.write_text(f"[ -e {flag} ] && echo '[]' && exit 0\ntouch {flag}\nsleep 1\nexit 1\n")
+    step = Step("wait", f"sh {script}")
+    with pytest.raises(TrainingError):
+        once(step, tmp_path)
+    done = once(step, tmp_path)
+    assert done.printed == "[]\n"
+    assert 1.0 < done.seconds < 30
+    assert once(step, tmp_path) == done
 
 
 def test_what_is_shipped_is_made_by_commands_that_exist(monkeypatch):
