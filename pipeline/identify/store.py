@@ -6,62 +6,34 @@ is not given again, even if the second in which that happened is lost. There are
 """
 
 import contextlib
-import fcntl
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreError, StoreInUse
+from pipeline.errors import StoreError
 from pipeline.frames import FloatArray, IntArray
 from pipeline.identify.gallery import ROW
-from pipeline.identify.merged import MOST, TABLE, Pair, all_names, write_pairs
+from pipeline.identify.merged import MOST, Pair, all_names, write_pairs
+from pipeline.identify.store_file import (
+    Network,
+    Ownership,
+    check_network,
+    next_number,
+    open_file,
+    reading,
+)
 
 _log = logging.getLogger(__name__)
 
-_APPLICATION = 0x7468726C  # "thrl", in the file's header
-_SCHEMA = 4
 _BLOCK = 256
-_TURNS = 20
-"""Tenths of a second that visits wait for one another where a file is to be upgraded."""
 _PAUSE = 5.0
 """Seconds until a reservation that failed is tried again: the loop waits for it."""
-_NEXT = """
-SELECT max(
-    (SELECT next_identity FROM numbers),
-    1 + coalesce((SELECT max(identity) FROM tracklets), 0),
-    1 + coalesce((SELECT max(max(old), max(new)) FROM merged), 0)
-)"""
-_RULERS = "CREATE TABLE rulers (camera TEXT PRIMARY KEY, ruler INTEGER NOT NULL);"
-_TABLES = f"""
-CREATE TABLE network (
-    name TEXT NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE numbers (next_identity INTEGER NOT NULL);
-CREATE TABLE tracklets (
-    serial INTEGER PRIMARY KEY, identity INTEGER NOT NULL, camera TEXT NOT NULL,
-    local_id INTEGER NOT NULL, first REAL NOT NULL, last REAL NOT NULL, since REAL NOT NULL,
-    frames INTEGER NOT NULL, judged INTEGER NOT NULL, confidence REAL NOT NULL, score REAL NOT NULL,
-    stature REAL NOT NULL, measured INTEGER NOT NULL, embedding BLOB NOT NULL
-);
-CREATE INDEX tracklets_of_identity ON tracklets (identity);
-CREATE TABLE forgotten (request INTEGER PRIMARY KEY AUTOINCREMENT, identity INTEGER NOT NULL);
-INSERT INTO numbers VALUES (1);
-{_RULERS}
-{TABLE}"""
-_UPGRADES = (
-    "ALTER TABLE network ADD COLUMN digest TEXT NOT NULL DEFAULT '';",
-    TABLE,
-    "ALTER TABLE tracklets ADD COLUMN stature REAL NOT NULL DEFAULT 0;"
-    f"ALTER TABLE tracklets ADD COLUMN measured INTEGER NOT NULL DEFAULT 0; {_RULERS}",
-)
-"""What makes of each schema the next one."""
 _COLUMNS = (
     "serial", "identity", "camera", "local_id", "first", "last", "since", "frames", "judged",
     "confidence", "score", "stature", "measured",
@@ -106,18 +78,17 @@ class GalleryStore:
         self._seen_request = 0
         self._reserved, self._try_again = 0, 0.0
         self._stop = threading.Event()
-        self._guard: IO[str] | None = None
+        self._ownership = Ownership(path)
         self._writer: threading.Thread | None = None
         if not owner and not (path.is_file() and path.stat().st_size):
             raise StoreError(f"there are no identities at {path}")
         if owner:
-            self._claim()
+            self._ownership.take()
         try:
             self._db = self._open()
         except BaseException:
-            self._release()
+            self._ownership.release()
             raise
-        self._reserved = self.next_identity
         if owner:
             self._writer = threading.Thread(
                 target=self._write_behind, args=(interval,), name="identity-store", daemon=True
@@ -132,7 +103,7 @@ class GalleryStore:
 
     def load(self) -> tuple[NDArray[np.void], FloatArray, list[str]]:
         """All tracklets: table (R,) of ROW, embeddings (R, E), and the cameras that the table indexes."""
-        with self._disk, self._reading():
+        with self._disk, reading(self.path):
             cameras = [c for (c,) in self._db.execute("SELECT DISTINCT camera FROM tracklets")]
             index = {name: i for i, name in enumerate(cameras)}
             names = ", ".join(_COLUMNS)
@@ -150,9 +121,9 @@ class GalleryStore:
 
     def measured_by(self, rulers: Mapping[str, int]) -> None:
         """Forget how tall people are by floors that are measured otherwise now. The owner says so before it loads."""
-        if not self._guard:
+        if not self._ownership.held:
             return
-        with self._disk, self._reading(), self._db as db:
+        with self._disk, reading(self.path), self._db as db:
             before = dict(db.execute("SELECT camera, ruler FROM rulers").fetchall())
             other = [(camera,) for camera, ruler in rulers.items() if before.get(camera) != ruler]
             db.executemany("UPDATE tracklets SET measured = 0 WHERE camera = ?", other)
@@ -184,7 +155,7 @@ class GalleryStore:
 
     def names(self, identity: int) -> set[int]:
         """An identity, and all that turned out to be the same person."""
-        with self._disk, self._reading():
+        with self._disk, reading(self.path):
             if self._writer:
                 self.flush()
             return all_names(self._db, [identity])
@@ -192,7 +163,7 @@ class GalleryStore:
     def knows(self, identity: int) -> bool:
         """Whether the file holds anything of it, by whatever name."""
         query, names = "SELECT 1 FROM tracklets WHERE identity = ?", self.names(identity)
-        with self._disk, self._reading():
+        with self._disk, reading(self.path):
             return any(self._db.execute(query, (name,)).fetchone() for name in names)
 
     def reserve(self, next_identity: int) -> None:
@@ -274,7 +245,19 @@ class GalleryStore:
                 with contextlib.suppress(sqlite3.Error), self._db:
                     self._db.execute("UPDATE numbers SET next_identity = ?", (self.next_identity,))
             self._db.close()
-            self._release()
+            self._ownership.release()
+
+    def _open(self) -> sqlite3.Connection:
+        db = open_file(self._ownership)
+        try:
+            with reading(self.path):
+                self.next_identity = self._reserved = next_number(db)
+            asked = Network(self._network, self.size, self._digest)
+            self.size = check_network(db, self._ownership, asked)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _write_behind(self, interval: float) -> None:
         while not self._stop.wait(interval):
@@ -325,130 +308,6 @@ class GalleryStore:
                 "identities cannot be saved to %s (%s): going on in memory", self.path, error
             )
         self.failures += 1
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            db = sqlite3.connect(self.path, check_same_thread=False, timeout=5.0)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from None
-        self._db = db
-        try:
-            with self._reading():
-                self._check_file(db)
-            self._check_network(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _check_file(self, db: sqlite3.Connection) -> None:
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (schema,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != _APPLICATION and tables:
-            raise StoreError(
-                f"{self.path} is a database, but not one of identities: choose another"
-            )
-        if schema > _SCHEMA:
-            raise StoreError(
-                f"{self.path} was written by a newer version (schema {schema}, this one knows "
-                f"{_SCHEMA}): update, or choose another file"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA secure_delete = ON")
-        if not tables:
-            db.executescript(
-                f"BEGIN; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_SCHEMA};"
-                f"{_TABLES} COMMIT;"
-            )
-        elif schema < _SCHEMA:
-            self._upgrade(db)
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise StoreError(
-                f"{self.path} is damaged ({verdict}): restore it or choose another file"
-            )
-        # A disk that was full may have kept a block from being reserved.
-        (self.next_identity,) = db.execute(_NEXT).fetchone()
-        if self._guard:  # nothing is in memory yet, so there is nothing left to forget
-            with db:
-                db.execute("DELETE FROM forgotten")
-
-    def _upgrade(self, db: sqlite3.Connection) -> None:
-        """Alone: a live run of the version that wrote the file could not write into a newer one."""
-        visit = self._guard is None
-        if visit:
-            self._claim_in_turn()
-        try:
-            (schema,) = db.execute("PRAGMA user_version").fetchone()
-            steps = "".join(_UPGRADES[schema - 1 :])
-            db.executescript(f"BEGIN; {steps} PRAGMA user_version = {_SCHEMA}; COMMIT;")
-        finally:
-            if visit:
-                self._release()
-
-    def _check_network(self, db: sqlite3.Connection) -> None:
-        """Embeddings of other weights cannot be compared, even if the networks share name and size."""
-        found = db.execute("SELECT name, size, digest FROM network").fetchone()
-        if found is None:
-            return
-        name, size, digest = found
-        wanted = (self._network or name, self.size or size, self._digest or digest)
-        if wanted[:2] != (name, size):
-            raise StoreError(
-                f"{self.path} holds embeddings of the network '{name}' with {size} values, which "
-                f"cannot be compared with those of '{wanted[0]}' with {wanted[1]}: choose another file"
-            )
-        if digest and wanted[2] != digest:
-            raise StoreError(
-                f"{self.path} holds embeddings of other weights of '{name}' ({digest[:12]}, not "
-                f"{wanted[2][:12]}), which cannot be compared: choose another file, or those weights"
-            )
-        self.size = size
-        if self._guard and wanted[2] != digest:  # a file of before weights were noted
-            with db:
-                db.execute("UPDATE network SET digest = ?", (wanted[2],))
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self.path} is not a file of identities, or is damaged: {error}"
-            ) from None
-
-    def _claim(self) -> None:
-        """Be the only owner. The kernel takes the claim back when the process dies, however it dies."""
-        path = self.path.with_name(self.path.name + ".owner")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._guard = path.open("w")
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._release()
-            raise StoreInUse(f"{self.path} is in use by another live run") from None
-        except OSError as error:
-            raise StoreError(f"{self.path} cannot be opened: {error}") from None
-
-    def _claim_in_turn(self) -> None:
-        """Wait for others who want to upgrade the file too, but not for a run that goes on."""
-        for attempt in range(_TURNS):
-            try:
-                return self._claim()
-            except StoreInUse:
-                if attempt == _TURNS - 1:
-                    raise StoreError(
-                        f"{self.path} is in use by a live run of an older version: end that first"
-                    ) from None
-                time.sleep(0.1)
-
-    def _release(self) -> None:
-        if self._guard:
-            self._guard.close()
-            self._guard = None
 
 
 def _drop(changes: dict[int, _Record | None], identities: set[int]) -> int:

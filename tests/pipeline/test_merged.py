@@ -187,7 +187,7 @@ def test_a_file_of_before_is_upgraded_once_whoever_comes(path):
 
 def test_a_visit_leaves_a_file_alone_that_an_older_version_writes(path, monkeypatch):
     """That could not write into a newer one."""
-    monkeypatch.setattr("pipeline.identify.store._TURNS", 2)
+    monkeypatch.setattr("pipeline.identify.store_file._TURNS", 2)
     as_schema_3(path)
     with path.with_name(path.name + ".owner").open("w") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
