@@ -35,7 +35,8 @@ from calibration.strangers import surely, told_by
 from pipeline.errors import PipelineError
 from pipeline.evaluation import Evaluation, evaluate_run
 from pipeline.frames import Detections, Frame
-from pipeline.run import RunOptions, open_detector, open_fastest, run
+from pipeline.networks import open_detector, open_fastest
+from pipeline.run import RunOptions, run
 from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.zones import Detect
 from synthetic import SiteRequest, write_site

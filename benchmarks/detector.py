@@ -38,7 +38,7 @@ from calibration.int8.likeness import overlaps
 from engines.errors import EngineError
 from pipeline.errors import PipelineError
 from pipeline.frames import Detections, Frame
-from pipeline.run import open_detector, open_fastest
+from pipeline.networks import open_detector, open_fastest
 from pipeline.settings import DetectorSettings
 from pipeline.track import TrackerSettings
 from pipeline.zones import Detect

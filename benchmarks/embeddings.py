@@ -33,7 +33,7 @@ from calibration.int8.quantise import Order, quantise
 from engines import StreamingReid
 from engines.build import Request, build
 from engines.openvino import fastest
-from pipeline.run import open_fastest, open_pool
+from pipeline.networks import open_fastest, open_pool
 from pipeline.settings import MODELS, EmbedderSettings
 from synthetic.reid_set import ReidRequest, write_reid
 from trainer.baselines import histogram_embedder

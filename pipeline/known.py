@@ -19,9 +19,9 @@ from pipeline.errors import OutputError, SettingsError, StoreInUse
 from pipeline.folder import IDENTITIES, latest_run, parts_of
 from pipeline.frames import FloatArray
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.networks import network_of, open_fastest, open_pool
 from pipeline.pixels import Image
 from pipeline.publish.erase import Erased, erase
-from pipeline.run import network_of, open_fastest, open_pool
 from pipeline.settings import EmbedderSettings, Settings, load_settings
 
 _PATIENCE = 10.0

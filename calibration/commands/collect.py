@@ -17,7 +17,7 @@ from calibration.errors import StorageError, TooLittleError, UsageError
 from calibration.sets import NAME, CalibrationSet, check_set, purge, write_set
 from pipeline.errors import FeedError
 from pipeline.ingest import IngestOptions, Sources, name_cameras, open_sources, parse_address
-from pipeline.run import open_detector, open_fastest, tracking
+from pipeline.networks import open_detector, open_fastest, tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 from pipeline.track import Tracker, TrackerSettings
 from pipeline.zones import Detect, ignoring

@@ -24,7 +24,7 @@ from calibration.record import read_record
 from calibration.site_file import Section, provenance, write_result
 from calibration.strangers import surely, told_by
 from pipeline.frames import IntArray
-from pipeline.run import network_of, open_fastest, open_pool
+from pipeline.networks import network_of, open_fastest, open_pool
 from pipeline.settings import EmbedderSettings, Settings, load_settings
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -9,7 +9,7 @@ from engines.package import MANIFEST
 from pipeline.cli import main
 from pipeline.errors import IdentifyError, SettingsError
 from pipeline.ground import FloorMap, GroundSettings
-from pipeline.run import tracking
+from pipeline.networks import tracking
 from pipeline.settings import CameraSettings, DetectorSettings, Settings, load_settings
 
 TRAVEL = '[[travel]]\norigin = "a"\nmedian = 9\nspread = 0.4\n'
