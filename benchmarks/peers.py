@@ -30,8 +30,8 @@ from rich.console import Console
 
 from benchmarks.machine import this_machine
 from benchmarks.peer_runs import PEERS, Job
-from benchmarks.readme import peers_table
 from benchmarks.synthetic import data_folder
+from benchmarks.tables import peers_table
 from benchmarks.tracker import ROOT, interpreter
 from engines.build import Request, build
 from engines.openvino import fastest
