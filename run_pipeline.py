@@ -13,4 +13,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:  # before a run began, which ends in order
         sys.stderr.write("stopped\n")
-        sys.exit(130)
+        sys.stderr.flush()
+        os._exit(130)  # another thread may be opening a network, which cannot be stopped

@@ -6,16 +6,17 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Item, Table
+from tomlkit.items import InlineTable, Item, Table
 
-from calibration.errors import SiteFileError, StorageError
+from calibration.errors import SiteFileError, StorageError, UsageError
+from calibration.toml_text import has_sections, replaced
 from pipeline.errors import SettingsError
 from pipeline.ingest import redact
 from pipeline.sections import Evidence
@@ -26,6 +27,8 @@ Section: TypeAlias = Mapping[str, Value]
 Result: TypeAlias = Mapping[str, Section | Sequence[Section]]
 """By name: a section, of which the given fields are set and the others stay; or several [[sections]] of one
 name, which replace all that there were."""
+
+_ORIGIN = "command", "date", "version", "source", "amount"
 
 
 def provenance(source: str, amount: str, evidence: Evidence) -> Provenance:
@@ -40,51 +43,74 @@ def provenance(source: str, amount: str, evidence: Evidence) -> Provenance:
     )
 
 
+def apart_from(page: Path, site: Path) -> None:
+    """That a page is not to be written over the site's file."""
+    if page.resolve() == site.resolve():
+        raise UsageError(f"{page} is the site's file: choose another one for the page")
+
+
 def write_result(path: Path, name: str, result: Result, origin: Provenance) -> None:
     """Put the result of the command `name` into the file at `path`, which is begun if there is none.
 
     All or nothing: what is written was read back by the pipeline's own reader first.
     """
     path = path.resolve()
-    document = _read(path)
+    text = _read(path)
     for section, content in result.items():
         if isinstance(content, Mapping):
-            _set(document, section, content)
+            text = _set(text, section, content)
         else:
-            _replace(document, section, content)
-    calibration = document.setdefault("calibration", tomlkit.table(is_super_table=True))
-    calibration[name] = _provenance(origin)
-    _write(path, tomlkit.dumps(document))
+            sections = tomlkit.aot()
+            for fields in content:
+                sections.append(_table(fields))
+            text = _replace(text, (section,), {section: sections} if content else {})
+    told = _table({key: getattr(origin, key) for key in _ORIGIN})
+    told.add("evidence", _table(origin.evidence))
+    calibration = tomlkit.table(is_super_table=True)
+    calibration.add(name, told)
+    _write(path, _replace(text, ("calibration", name), {"calibration": calibration}))
 
 
-def _read(path: Path) -> tomlkit.TOMLDocument:
+def _read(path: Path) -> str:
     try:
-        text = path.read_text() if path.exists() else ""
-        return tomlkit.parse(text)
+        text = path.read_text("utf-8-sig") if path.exists() else ""
+        tomlkit.parse(text)
     except OSError as error:
         raise SiteFileError(f"cannot read {path}: {error.strerror}") from error
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise SiteFileError(f"{path} is not TOML, and was left alone: {error}") from error
+    return text
 
 
-def _set(document: tomlkit.TOMLDocument, name: str, content: Section) -> None:
+def _set(text: str, name: str, content: Section) -> str:
+    document = tomlkit.parse(text)
     section = document.setdefault(name, tomlkit.table())
     if not isinstance(section, Table):
         raise SiteFileError(f"{name} is not a section of the site's file")
     for key, value in content.items():
         section[key] = _item(value)
+    return tomlkit.dumps(document)
 
 
-def _replace(document: tomlkit.TOMLDocument, name: str, content: Sequence[Section]) -> None:
-    sections: AoT = tomlkit.aot()
-    for fields in content:
-        table = tomlkit.table()
-        for key, value in fields.items():
-            table.add(key, _item(value))
-        sections.append(table)
-    document.pop(name, None)
-    if content:
-        document.add(name, sections)
+def _replace(text: str, name: tuple[str, ...], new: Mapping[str, Item]) -> str:
+    """Sections that have headers, all else being left; what is there in another form has to go first."""
+    document = tomlkit.parse(text)
+    outer: object = document
+    for part in name[:-1]:
+        outer = outer.get(part, {}) if isinstance(outer, Mapping) else outer
+    if not isinstance(outer, MutableMapping) or isinstance(outer, InlineTable):
+        raise SiteFileError(f"{'.'.join(name[:-1])} is not a section of the site's file")
+    if name[-1] in outer and not has_sections(text, name):
+        outer.pop(name[-1])
+        text = tomlkit.dumps(document)
+    return replaced(text, name, tomlkit.dumps(new) if new else "")
+
+
+def _table(fields: Mapping[str, Value]) -> Table:
+    table = tomlkit.table()
+    for key, value in fields.items():
+        table.add(key, _item(value))
+    return table
 
 
 def _item(value: Value) -> Item:
@@ -101,17 +127,6 @@ def _rounded(value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_rounded(part) for part in value]
     return value
-
-
-def _provenance(origin: Provenance) -> Table:
-    table = tomlkit.table()
-    for key in ("command", "date", "version", "source", "amount"):
-        table.add(key, getattr(origin, key))
-    evidence = tomlkit.table()
-    for name, figure in origin.evidence.items():
-        evidence.add(name, _item(figure))
-    table.add("evidence", evidence)
-    return table
 
 
 def _write(path: Path, text: str) -> None:

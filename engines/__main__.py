@@ -85,7 +85,9 @@ def _build(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(json.dumps(_as_json(manifest) | {"path": str(options.output), "built": built}))
         return 0
-    console.print(f"{'built' if built else 'already there'}: {options.output}")
+    console.print(
+        f"{'built' if built else 'already there'}: {options.output}", soft_wrap=True, markup=False
+    )
     _print_manifest(manifest)
     return 0
 
@@ -112,7 +114,11 @@ def _export(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(json.dumps({"path": str(options.output), "bytes": options.output.stat().st_size}))
     else:
-        console.print(f"written: {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)")
+        console.print(
+            f"written: {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)",
+            soft_wrap=True,
+            markup=False,
+        )
     return 0
 
 
@@ -215,7 +221,11 @@ def _fetch(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         print(json.dumps({"path": str(path), "bytes": size, **asdict(weights)}))
     else:
-        console.print(f"{path}: {size / 1e6:.1f} MB, {weights.licence}, SHA-256 {weights.sha256}")
+        console.print(
+            f"{path}: {size / 1e6:.1f} MB, {weights.licence}, SHA-256 {weights.sha256}",
+            soft_wrap=True,
+            markup=False,
+        )
     return 0
 
 

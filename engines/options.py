@@ -22,6 +22,13 @@ def between(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text}")
+    return int(text)
+
+
 def count(text: str) -> int:
     """A whole number from 1 on."""
     if not (text.isdecimal() and 0 < int(text) < 1 << 31):

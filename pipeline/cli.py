@@ -85,7 +85,8 @@ def _run(words: Sequence[str], console: Console) -> int:
     earlier = summary["earlier"]
     assert isinstance(earlier, list)
     if earlier:
-        console.print(f"the run before it is in {output / earlier[-1]}", soft_wrap=True)
+        told = f"the run before it is in {output / earlier[-1]}"
+        console.print(told, markup=False, soft_wrap=True)
     if settings.uncalibrated:
         console.print(settings.uncalibrated, markup=False, highlight=False, soft_wrap=True)
     if options.json:

@@ -31,7 +31,9 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     _claim(output)
     request = SiteRequest(SITE, SEED, seconds or SECONDS, fps=FPS, size=SIZE)
     console.print(
-        f"rendering {request.duration:.0f} s of the site '{SITE}' (kept in {truth} for the next time)"
+        f"rendering {request.duration:.0f} s of the site '{SITE}' (kept in {truth} for the next time)",
+        markup=False,
+        soft_wrap=True,
     )
     write_site(request, truth, processes=os.cpu_count() or 1)
     videos = sorted(truth.glob("*.mp4"))
@@ -51,8 +53,12 @@ def demo(settings: Settings, output: Path, console: Console, seconds: float | No
     assert isinstance(latency, dict)
     if latency:
         console.print(f"latency from capture to event: p95 {1000 * latency['p95']:.0f} ms")
-    console.print(f"report: {output / 'report.html'}")
-    console.print(f"annotated videos: {', '.join(str(output / video.name) for video in videos)}")
+    console.print(f"report: {output / 'report.html'}", soft_wrap=True, markup=False)
+    console.print(
+        f"annotated videos: {', '.join(str(output / video.name) for video in videos)}",
+        soft_wrap=True,
+        markup=False,
+    )
     return 0
 
 

@@ -47,7 +47,7 @@ def list_people(words: Sequence[str], console: Console) -> int:
         table.add_row(
             str(person.identity), first, last, escape(person.last_camera), cameras, *stature
         )
-    Console().print(table)
+    _print(table)
     return 0
 
 
@@ -90,7 +90,7 @@ def find_people(words: Sequence[str], console: Console) -> int:
     for match, person in found:
         figures = f"{match.score:+.1f}", f"{match.similarity:.2f}", _clock(person.last_seen)
         table.add_row(str(match.identity), *figures, escape(person.last_camera))
-    Console().print(table)
+    _print(table)
     console.print("a score above 0 speaks for the same person, below 0 against it")
     return 0
 
@@ -139,6 +139,12 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     return 0
 
 
+def _print(table: Table) -> None:
+    """A line each, however wide, where another program reads it."""
+    console = Console()
+    (console if console.is_terminal else Console(width=1000)).print(table)
+
+
 def _outcome(
     identity: int, names: Set[int], done: Sequence[Erased], folder: Path | None
 ) -> list[str]:
@@ -154,6 +160,8 @@ def _outcome(
     videos = ", ".join(str(path) for part in done for path in part.videos)
     if videos:
         told.append(f"videos cannot be rewritten and may still show them: {videos}")
+    if events or rows:
+        told.append("totals in summary.json and the report's first line stay as they were counted")
     if folder is None:
         told.append("what runs have written was not looked into: name a run's folder for that")
     return told

@@ -1,6 +1,7 @@
 """The networks that settings name: opened, warmed up, and asked what they are."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,25 @@ OpenNetwork: TypeAlias = Callable[[Path, int | None], Engine]
 def open_fastest(path: Path, most: int | None = None) -> Engine:
     """The network computing as fast as this machine can, for no more than so many pictures at once."""
     return open_engine(path, precision=FASTEST, max_batch=most)
+
+
+def side_by_side(
+    first: Callable[[], Detect], second: Callable[[], StreamingReid], *, threads: bool
+) -> tuple[Detect, StreamingReid]:
+    """What both open. With `threads` the first one works on a thread of its own.
+
+    Whoever is told to stop does not wait for it: nobody can stop a network that is being opened.
+    """
+    if not threads:
+        later = second()
+        return first(), later
+    helper = ThreadPoolExecutor(1, "opening")
+    try:
+        opening = helper.submit(first)
+        later = second()
+        return opening.result(), later
+    finally:
+        helper.shutdown(wait=False, cancel_futures=True)
 
 
 def open_detector(

@@ -8,7 +8,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -41,6 +40,7 @@ from pipeline.networks import (
     open_detector,
     open_fastest,
     open_pool,
+    side_by_side,
     tracking,
 )
 from pipeline.publish.parts import Parts
@@ -103,6 +103,8 @@ def run(
 ) -> dict[str, object]:
     """Run until the sources end, time is up, or `stop` says so. Answers what `summary.json` holds.
 
+    Where `stop` says so before the first file is written, `KeyboardInterrupt` is raised.
+
     `detect` stands in for the detector that the settings name. `open_network` opens every engine: the detector's on
     another thread than the caller's, unless its package is one for TensorRT.
     """
@@ -114,21 +116,19 @@ def run(
     anywhere = may_look_ahead(settings.detector)
     ahead = (AHEAD if whole else 1) if anywhere else 0
     hands = HANDS if whole and ahead and detect is None else 1
-    with ThreadPoolExecutor(1, "opening") as helper:
-        look = partial(
-            open_detector,
-            settings.detector,
-            open_network,
-            max(len(names), ahead),  # a tick has no more than a picture of each camera
-            hands,
-        )
-        opening = helper.submit(look) if anywhere and detect is None else None
-        pool = open_pool(settings.embedder, open_network)
-        if detect is None:
-            detect = opening.result() if opening else look()
+    most = max(len(names), ahead)  # a tick has no more than a picture of each camera
+
+    def look() -> Detect:
+        return detect or open_detector(settings.detector, open_network, most, hands)
+
+    detector, pool = side_by_side(
+        look,
+        partial(open_pool, settings.embedder, open_network),
+        threads=anywhere,
+    )
     warm_up()  # before the loop, which begins to count
     warm_up_identify(floors=bool(settings.ground))
-    detect = ignoring(detect, zones)
+    detector = ignoring(detector, zones)
     sources = open_sources(
         addresses,
         names,
@@ -137,6 +137,8 @@ def run(
             n: c.max_rate for n, c in zip(names, settings.camera, strict=True) if c.max_rate
         },
     )
+    if stop():
+        raise KeyboardInterrupt  # there is nothing to show for it, so an earlier run's files stay where they are
     folder = make_folder(options.output)
     # Before the other files: it refuses a folder that another run is writing into.
     network, digest = network_of(settings.embedder)
@@ -161,7 +163,8 @@ def run(
                 time.monotonic() - begun,
                 live=not options.every_frame,
             ),
-            "identities": identifier.count,
+            "identities": len(journal.by_identity()),
+            "known": identifier.count,
             "uncalibrated": settings.uncalibrated,
             "earlier": parts.earlier,
             "events": journal.event_counts(),
@@ -184,7 +187,7 @@ def run(
     )
     loop = LiveLoop(
         sources,
-        detect,
+        detector,
         tracklets,
         identities,
         [*recorders, parts],

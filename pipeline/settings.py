@@ -13,6 +13,7 @@ package = "engines-here/grl"
 
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -67,6 +68,9 @@ class DetectorSettings:
                 raise SettingsError(f"detector.{name} is a score from 0 to 1, not {value}")
 
 
+MOST_SLOTS = 65536
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
     """What tells people apart."""
@@ -75,6 +79,10 @@ class EmbedderSettings:
     """Engine package, or a foreign ONNX graph or OpenVINO IR that embeds single crops."""
     slots: int = 256
     """Tracklets that can be followed at once, over all cameras."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slots <= MOST_SLOTS:
+            raise SettingsError(f"embedder.slots is from 1 to {MOST_SLOTS}, not {self.slots}")
 
 
 _GUESS = Similarity()
@@ -103,6 +111,10 @@ class MatchSettings:
     """Pairs of cameras that see none: nobody is in both at once."""
     retention_hours: float = 24.0
     """After this everything about a tracklet is forgotten."""
+
+    def __post_init__(self) -> None:
+        if not self.retention_hours > 0:
+            raise SettingsError(f"match.retention_hours is above 0, not {self.retention_hours:g}")
 
     def identify(self, travel: Sequence["TravelSettings"] = ()) -> IdentifySettings:
         """As the identities want it."""
@@ -134,6 +146,13 @@ class TravelSettings:
     """Seconds."""
     spread: float
     """Standard deviation of the logarithm."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.median < math.inf and 0 < self.spread < math.inf):
+            raise SettingsError(
+                f"travel from {self.origin} to {self.target}: median and spread are above 0, "
+                f"not {self.median:g} and {self.spread:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +218,11 @@ class Settings:
             young = match.young
             if young == guess.young:
                 young = float(likeness.get("young", young))
-            return replace(match, even=even, slope=slope, young=young, known=known)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(f"{told} does not say what a likeness is worth: {error}") from error
+        if not 0 < slope < math.inf:
+            raise SettingsError(f"{told} is no likeness: its slope is above 0, not {slope:g}")
+        return replace(match, even=even, slope=slope, young=young, known=known)
 
     def names(self, defaults: Sequence[str]) -> list[str]:
         """Of the cameras, in their order: those that have none get the default. Files are named after them."""
@@ -274,7 +295,7 @@ def _area(outline: Outline) -> float:
 def load_settings(path: Path) -> Settings:
     """Read a site's file, or say in one sentence what is wrong with it."""
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

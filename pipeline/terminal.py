@@ -26,16 +26,19 @@ _FEW = 0.02
 def watched_run(
     settings: Settings, options: RunOptions, console: Console, detect: Detect | None = None
 ) -> dict[str, object]:
-    """A run with its status in the terminal, which SIGINT and SIGTERM end in good order."""
-    asked = threading.Event()
+    """A run with its status in the terminal, which SIGINT and SIGTERM end in good order.
+
+    Before it begins, while the networks are opened, they raise `KeyboardInterrupt`: nothing was written yet.
+    """
+    signals = _Signals()
     with (
-        _signalled(asked),
+        signals.heeded(),
         Live(console=console, transient=True, auto_refresh=False) as live,
     ):
         summary = run(
             settings,
             options,
-            stop=asked.is_set,
+            stop=signals.asked,
             show=lambda status: live.update(status_table(status), refresh=True),
             detect=detect,
         )
@@ -58,19 +61,36 @@ def lateness(summary: Mapping[str, object]) -> str | None:
     )
 
 
-@contextmanager
-def _signalled(asked: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM only set `asked`. Signals belong to the main thread; others leave them alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: asked.set()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+class _Signals:
+    """SIGINT and SIGTERM. From when the run first asks for them they wait to be asked for."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._begun = False
+
+    def asked(self) -> bool:
+        """Whether the run is to end."""
+        self._begun = True
+        return self._came
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Signals belong to the main thread; others leave them alone."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._come) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _come(self, *_: object) -> None:
+        self._came = True
+        if not self._begun:
+            raise KeyboardInterrupt
 
 
 def status_table(status: Status) -> Table:

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
         command.add_argument("--out", type=Path, required=True, help="folder to write")
         command.add_argument(
-            "--seed", type=int, default=0, help="another seed is another world (0)"
+            "--seed", type=_seed, default=0, help="another seed is another world (0)"
         )
         command.add_argument(
             "--palette", choices=PALETTES, default="all", help="which clothes colours (all)"
@@ -165,8 +165,16 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, height = text.lower().split("x")
+    width, x, height = text.lower().partition("x")
+    if not (x and width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"is written as 960x540, not {text}")
     return int(width), int(height)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text}")
+    return int(text)
 
 
 if __name__ == "__main__":

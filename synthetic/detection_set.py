@@ -82,6 +82,8 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
         raise RequestError(
             "A crowd is 0.1 to 10 times the usual one; what shows is a share, above 0 and up to 1."
         )
+    if request.invented is not None and not 1 <= request.invented <= request.images:
+        raise RequestError("Sites that are invented are 1 or more, and no more than the images.")
     if not 0 <= request.near <= 1:
         raise RequestError("What is seen from near is a share of the pictures, 0 to 1.")
     jobs = _jobs(request, folder)
@@ -106,7 +108,11 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
 
 def _jobs(request: DetectRequest, folder: Path) -> list[_Job]:
     """Pictures spread evenly over cameras; every sixth camera or so is kept for validation."""
-    invented = request.invented or max(2, request.images // (_CAMERAS * _PICTURES))
+    invented = (
+        request.invented
+        if request.invented is not None
+        else max(2, request.images // (_CAMERAS * _PICTURES))
+    )
     sites = request.sites or tuple(
         f"generated:{_CAMERAS}:{request.seed * 1000 + k}" for k in range(invented)
     )

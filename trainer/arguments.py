@@ -83,7 +83,7 @@ def _train(train: argparse.ArgumentParser) -> None:
         help="crops of this size (those of --init, else 256x128); a quarter of the pixels trains four times as fast",
     )
     train.add_argument("--lr", type=float, help="instead of the recipe's")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=_seed, default=0)
     train.add_argument(
         "--holdout",
         type=_share,
@@ -127,7 +127,7 @@ def _evaluate(evaluate: argparse.ArgumentParser) -> None:
         default=0.0,
         help="judge by the people alone whom a training with this --holdout and --seed left out (0: by all)",
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="of that training (0)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="of that training (0)")
     evaluate.add_argument("--rerank", action="store_true", help="also re-rank (k-reciprocal)")
     evaluate.add_argument("--report", type=Path, help="write a page of plots and examples")
     _running(evaluate)
@@ -181,7 +181,7 @@ def _detector(detector: argparse.ArgumentParser) -> None:
         "--size", type=_positive, default=640, help="longer side of its input (640)"
     )
     detector.add_argument("--batch", type=_positive, default=16)
-    detector.add_argument("--seed", type=int, default=0)
+    detector.add_argument("--seed", type=_seed, default=0)
     detector.add_argument("--device", default="cpu", help="cpu, or the number of a GPU (cpu)")
     detector.add_argument(
         "--half", action="store_true", help="in bfloat16 on a CPU that has it, nearly twice as fast"
@@ -244,7 +244,7 @@ def _settle(settle: argparse.ArgumentParser) -> None:
         "--recipe", choices=("paper", "strong", "live"), default="strong", help="how it learnt"
     )
     settle.add_argument("--tracklets", type=_positive, default=2000, help="so many, drawn (2000)")
-    settle.add_argument("--seed", type=int, default=0)
+    settle.add_argument("--seed", type=_seed, default=0)
     settle.add_argument("--threads", type=_positive, default=2, help="to read pictures with (2)")
     settle.add_argument("--cpu", action="store_true", help="even where there is a GPU")
 
@@ -279,14 +279,22 @@ def _height_and_width(text: str) -> tuple[int, int]:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError("must be a share of the identities, from 0 to below 1")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text}")
+    return int(text)

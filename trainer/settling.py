@@ -48,7 +48,12 @@ def settle_file(
     network = load_model(weights)
     count = settle(network, tracklets, how, console)
     save_model(network, network_name(weights), output, notes_of(weights))
-    console.print(f"{output}: settled by {count} tracklets of {SEGMENT} frames", highlight=False)
+    console.print(
+        f"{output}: settled by {count} tracklets of {SEGMENT} frames",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def settle(network: GRL, tracklets: Sequence[Tracklet], how: Settling, console: Console) -> int:

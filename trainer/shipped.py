@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from trainer.errors import StorageError, TrainingError, UsageError
@@ -74,8 +74,15 @@ def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
             )
             for name, table in tables.items()
         )
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a plan of weights to ship: {error}") from error
+        for shipped in plan:
+            shlex.split(_filled(shipped.weights, Path()))
+            for command in (*(step.run for step in shipped.steps), *shipped.packages):
+                shlex.split(_filled(command, Path(), Path()))
+            for step in shipped.steps:
+                _filled(step.resume_if, Path())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"{path} is not a plan of weights to ship: {reason}") from error
     if not plan:
         raise UsageError(f"{path} is a plan that ships no weights")
     return plan
@@ -95,23 +102,23 @@ def make(
             minutes.append(done.seconds / 60)
             tell(f"{place} took {minutes[-1]:.1f} min")
             if step.scores:
-                scores.append((step.about, json.loads(done.printed.splitlines()[-1])))
+                scores.append((step.about, _scores(done.printed)))
     if dry_run:
         return
-    target = output / shipped.file
+    target, weights = output / shipped.file, Path(*shlex.split(_filled(shipped.weights, work)))
+    if not weights.is_file():
+        raise TrainingError(f"the steps of {shipped.name} have not made {weights}")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        _keep(Path(_filled(shipped.weights, work)), target)
+        _keep(weights, target)
         (output / f"{target.stem}.md").write_text(_card(shipped, target, scores, minutes))
+    except SafetensorError as error:
+        raise TrainingError(f"{weights} holds no weights: {error}") from error
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror}") from error
     tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     for package in shipped.packages:
-        command = package.format(
-            python=shlex.quote(sys.executable),
-            output=shlex.quote(str(output)),
-            work=shlex.quote(str(work)),
-        )
+        command = _filled(package, work, output)
         tell(f"  {command}")
         _run(shlex.split(command))
 
@@ -137,7 +144,10 @@ def _in_order(written: bytes) -> bytes:
 
 
 def _run(arguments: Sequence[str]) -> str:
-    answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+    except OSError as error:
+        raise TrainingError(f"`{shlex.join(arguments)}` cannot be run: {error.strerror}") from error
     if answer.returncode:
         raise TrainingError(f"`{shlex.join(arguments)}` ended with exit code {answer.returncode}")
     return answer.stdout
@@ -150,7 +160,7 @@ def once(step: Step, work: Path) -> Done:
     before = _recorded(record)
     if before.finished:
         return before
-    resume = step.resume_if and Path(_filled(step.resume_if, work)).is_file()
+    resume = step.resume_if and Path(*shlex.split(_filled(step.resume_if, work))).is_file()
     arguments = shlex.split(command) + (["--resume"] if resume else [])
     began = time.monotonic()
     done = before
@@ -158,8 +168,11 @@ def once(step: Step, work: Path) -> Done:
         done = replace(done, printed=_run(arguments), finished=True)
     finally:
         done = replace(done, seconds=before.seconds + time.monotonic() - began)
-        with drafted(record) as draft:
-            draft.write_text(json.dumps(asdict(done)))
+        try:
+            with drafted(record) as draft:
+                draft.write_text(json.dumps(asdict(done)))
+        except OSError as error:
+            raise StorageError(f"cannot write {record}: {error.strerror}") from error
     return done
 
 
@@ -172,8 +185,19 @@ def _recorded(record: Path) -> Done:
         raise StorageError(f"{record} does not tell whether a step was done: delete it") from error
 
 
-def _filled(text: str, work: Path) -> str:
-    return text.format(work=shlex.quote(str(work)), python=shlex.quote(sys.executable))
+def _scores(printed: str) -> object:
+    try:
+        return json.loads(printed.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise TrainingError(
+            "a step that should print its scores as JSON printed something else"
+        ) from None
+
+
+def _filled(text: str, work: Path, output: Path | None = None) -> str:
+    """A command, or the name of a file in one, as a shell would read it."""
+    names = {"work": work, "python": sys.executable} | ({"output": output} if output else {})
+    return text.format(**{name: shlex.quote(str(value)) for name, value in names.items()})
 
 
 def _card(

@@ -1,6 +1,7 @@
 """Fine-tuning a YOLO of ultralytics to find people: one class, no network, nothing reported home."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -78,8 +79,9 @@ def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
         )
     try:
         metrics = _train(plan, str(last) if plan.resume else plan.start, data)
-    except (OSError, RuntimeError, ValueError, SyntaxError) as error:
+    except (OSError, RuntimeError, ValueError, SyntaxError, LookupError, AttributeError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = re.sub(r"\x1b\[[0-9;]*m", "", reason)
         raise TrainingError(f"training the detector on {plan.data} failed: {reason}") from error
     weights = plan.output / WEIGHTS
     try:

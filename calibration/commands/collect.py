@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from calibration.collecting import CROPS_EACH, Collection, by_class
@@ -75,14 +76,16 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps({"deleted": [str(path) for path in gone]}))  # noqa: T201
         else:
-            console.print(f"{len(gone)} sets deleted", *map(str, gone), soft_wrap=True)
+            console.print(
+                f"{len(gone)} sets deleted", *map(str, gone), soft_wrap=True, markup=False
+            )
         return 0
     settings = _settings(options)
     addresses = [parse_address(camera.address) for camera in settings.camera]
     names = settings.names(name_cameras(addresses))
     content = _begin(options, names, settings.detector)
     console.print(
-        f"{options.output} will hold [bold]pictures of people[/], unblurred, until {content.expires}; "
+        f"{escape(str(options.output))} will hold [bold]pictures of people[/], unblurred, until {content.expires}; "
         "they stay on this machine",
         soft_wrap=True,
     )
@@ -217,9 +220,21 @@ def _tell(collection: Collection, options: argparse.Namespace, console: Console)
         print(json.dumps(result))  # noqa: T201
     else:
         for name, (frames, cut) in collection.counts.items():
-            console.print(f"{name}: {frames} frames, {cut} crops", highlight=False)
+            console.print(
+                f"{name}: {frames} frames, {cut} crops",
+                highlight=False,
+                soft_wrap=True,
+                markup=False,
+            )
         spread = ", ".join(f"{name} {count}" for name, count in by_class(content.people).items())
-        console.print(f"{len(content.people)} people by height: {spread}", highlight=False)
-        console.print(f"written: {options.output}, until {content.expires}", soft_wrap=True)
+        console.print(
+            f"{len(content.people)} people by height: {spread}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+        console.print(
+            f"written: {options.output}, until {content.expires}", soft_wrap=True, markup=False
+        )
     if options.crops and not crops:
         raise TooLittleError("crops of people", 0, 1, "the frames that were taken are kept")

@@ -19,7 +19,7 @@ from calibration.known_site import read_known
 from calibration.people import related, spread_out, ways_in
 from calibration.point_pairs import floor_of, gathered, read_points
 from calibration.record import read_record
-from calibration.site_file import Result, Section, provenance, write_result
+from calibration.site_file import Result, Section, apart_from, provenance, write_result
 from pipeline.ground import METRES, GroundSettings, OverlapSettings
 from pipeline.settings import load_settings
 
@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     console = Console(stderr=True)
     if not (options.known or options.points or options.pair or options.run):
         raise UsageError("there is no source: give --known, --points, --pair or a recorded run")
+    page = options.page or options.site.with_name("ground.html")
+    apart_from(page, options.site)
     before = load_settings(options.site).ground if options.site.exists() else ()
     found = _Found()
     _from_known(options, found)
@@ -81,9 +83,8 @@ def run(options: argparse.Namespace) -> int:
         _from_people(options, found, fixed, console)
     grounds = {ground.camera: ground for ground in before} | found.grounds
     shared = overlaps(list(grounds.values()))
-    page = options.page or options.site.with_name("ground.html")
-    write_ground_page(page, list(grounds.values()), shared, found.marks, found.evidence)
     write_ground(options.site, list(grounds.values()), shared, found)
+    write_ground_page(page, list(grounds.values()), shared, found.marks, found.evidence)
     _tell(options, console, found, grounds, shared, page)
     return 0
 

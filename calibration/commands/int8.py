@@ -18,6 +18,7 @@ from calibration.sets import check_set
 from calibration.site_file import provenance, write_result
 from engines.adopt import NORMALISATIONS
 from engines.errors import EngineError
+from engines.options import count, seed
 from engines.package import Kind
 
 BACKENDS = ("openvino", "onnxruntime", "tensorrt")
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="times that the costliest layers, 2, 4, 8…, may go back to floating point (4)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which pictures are drawn (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="which pictures are drawn (0)")
     parser.add_argument(
         "--force", action="store_true", help="write it although it loses too much, and say so in it"
     )
@@ -213,4 +214,4 @@ def _as_json(outcome: Outcome, package: Path, page: Path) -> dict[str, object]:
 
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
-    return int(height), int(width or height)
+    return count(height), count(width or height)

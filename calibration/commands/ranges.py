@@ -16,6 +16,7 @@ from calibration.int8.samples import Samples, frame_samples
 from calibration.sets import check_set
 from engines.eight_bits import Ranges, as_text, in_eight_bits, inputs_of_products, measure
 from engines.openvino import OpenVINOEngine, read
+from engines.options import seed
 from engines.package import (
     RANGES,
     Kind,
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, help="what decides, in YOLO layout")
     parser.add_argument("--pictures", type=int, default=64, help="to measure on (64)")
-    parser.add_argument("--seed", type=int, default=0, help="which pictures are drawn (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="which pictures are drawn (0)")
     parser.add_argument(
         "--force", action="store_true", help="write them although too much is lost, and say so"
     )
@@ -89,7 +90,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         console.print(
             f"{quantisation.measure} {quantisation.before:.4f} → {quantisation.after:.4f} in eight bits "
-            f"({quantisation.judged_on}; {quantisation.layers} layers); written: {options.package / RANGES}"
+            f"({quantisation.judged_on}; {quantisation.layers} layers); written: {options.package / RANGES}",
+            markup=False,
+            soft_wrap=True,
         )
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from calibration.looks import LATEST, Looks, cosines, fisher, looks_of
 from calibration.page import BLUE, GREEN, GREY, Plot, Table, plot, write_page
 from calibration.rates import Threshold, thresholds
 from calibration.record import read_record
-from calibration.site_file import Section, provenance, write_result
+from calibration.site_file import Section, apart_from, provenance, write_result
 from calibration.strangers import surely, told_by
 from pipeline.frames import IntArray
 from pipeline.networks import network_of, open_fastest, open_pool
@@ -103,16 +104,21 @@ def run(options: argparse.Namespace) -> int:
     seen = _sorted_people(options, console) if options.embedder else _recorded_people(options)
     looks, who = seen.looks, seen.who
     if len(looks) == LATEST:
-        console.print(f"of the record, the latest {LATEST} tracklets are looked at")
+        console.print(
+            f"of the record, the latest {LATEST} tracklets are looked at",
+            soft_wrap=True,
+            markup=False,
+        )
     rates = tuple(sorted({*RATES, *([options.rate] if options.rate else [])}, reverse=True))
     with console.status("learning"):
         likeness = learn(looks) if who is None else learn_labelled(looks, who)
         apart = told_by(looks, who) if who is not None and seen.sorted else surely(looks)
         found = thresholds(looks, apart, rates)
     outcome = _outcome(options, seen, likeness, found)
-    _write_page(Path(outcome.page), seen, likeness, outcome)
     if options.site:
+        apart_from(Path(outcome.page), options.site)
         _write_site(options.site, seen, outcome)
+    _write_page(Path(outcome.page), seen, likeness, outcome)
     _tell(console, options, outcome)
     return 0
 
@@ -228,9 +234,11 @@ def _tell(console: Console, options: argparse.Namespace, outcome: Outcome) -> No
                 f"false matches {t.rate:g}: cosine {t.cosine:.3f} (95 %: {t.low:.3f} to {t.high:.3f})",
                 highlight=False,
             )
-    console.print(f"even at cosine {outcome.even:.3f}; page: {outcome.page}", soft_wrap=True)
+    console.print(
+        f"even at cosine {outcome.even:.3f}; page: {outcome.page}", soft_wrap=True, markup=False
+    )
     if options.site:
-        console.print(f"written into {options.site}", soft_wrap=True)
+        console.print(f"written into {options.site}", soft_wrap=True, markup=False)
     if options.json:
         sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
 
@@ -295,7 +303,10 @@ def _plots(likeness: Likeness, outcome: Outcome) -> list[Plot]:
 
 
 def _rate(text: str) -> float:
-    rate = float(text)
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
     if not 0 < rate < 1:
         raise argparse.ArgumentTypeError(f"is a share between 0 and 1, not {text}")
     return rate

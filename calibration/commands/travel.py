@@ -17,7 +17,7 @@ from calibration.journeys import EDGES, LEAST_COMPANY, Company, Journeys, Way
 from calibration.looks import LATEST, looks_of
 from calibration.page import BLUE, GREY, Plot, Table, plot, write_page
 from calibration.record import Record, read_record
-from calibration.site_file import Section, provenance, write_result
+from calibration.site_file import Section, apart_from, provenance, write_result
 from pipeline.settings import Settings, load_settings
 
 LEAST_TRACKLETS = 60
@@ -80,7 +80,11 @@ def run(options: argparse.Namespace) -> int:
             "tracklets with embeddings", len(looks), LEAST_TRACKLETS, "record for longer"
         )
     if len(looks) == LATEST:
-        console.print(f"of the record, the latest {LATEST} tracklets are looked at")
+        console.print(
+            f"of the record, the latest {LATEST} tracklets are looked at",
+            soft_wrap=True,
+            markup=False,
+        )
     with console.status("learning"):
         journeys = Journeys(len(record.cameras), settings.identify().mapping)
         journeys.update(looks)
@@ -88,9 +92,10 @@ def run(options: argparse.Namespace) -> int:
     folder = options.run if options.run.is_dir() else options.run.parent
     page = options.page or folder / "travel.html"
     outcome = _outcome(record, ways, company, truth, str(page))
-    _write_page(page, record, ways, company, outcome)
     if options.site:
+        apart_from(page, options.site)
         _write_site(options.site, settings, record, outcome, len(looks))
+    _write_page(page, record, ways, company, outcome)
     _tell(console, options, outcome)
     return 0
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from calibration.__main__ import main
 from calibration.commands import travel
 from calibration.errors import SiteFileError, StorageError
 from calibration.site_file import provenance, write_result
@@ -64,6 +65,26 @@ def test_what_would_not_load_leaves_the_file_alone(tmp_path, before, result, err
         write_result(path, "threshold", result, ORIGIN)
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["site.toml"]
+
+
+def test_a_page_is_not_written_over_the_site(tmp_path, capsys):
+    site = tmp_path / "site.toml"
+    site.write_text("# mine\n")
+    known = tmp_path / "site.json"
+    known.write_text('{"cameras": []}')
+    words = ["ground", "--known", str(known), "--site", str(site), "--page", str(site)]
+    assert main(words) == 2
+    assert "is the site's file: choose another one for the page" in capsys.readouterr().err
+    assert site.read_text() == "# mine\n"
+
+
+def test_remarks_stay_before_what_they_are_about(tmp_path):
+    site = tmp_path / "site.toml"
+    write_result(site, "threshold", {"match": {"even": 0.5}}, ORIGIN)
+    site.write_text(site.read_text() + "\n# lens cleaned, ask Anna\n[embedder]\nslots = 64\n")
+    for even in (0.5, 0.6):
+        write_result(site, "threshold", {"match": {"even": even}}, ORIGIN)
+        assert site.read_text().endswith("\n\n# lens cleaned, ask Anna\n[embedder]\nslots = 64\n")
 
 
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):

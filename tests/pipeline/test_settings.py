@@ -80,6 +80,12 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("[embedder]\nslots = 0", "slots must be a whole number from 1 on, not 0"),
         ("[embedder]\nslots = true", "slots must be a whole number from 1 on, not True"),
         ("[embedder]\nslots = 2.5", "slots must be a whole number from 1 on, not 2.5"),
+        ("[embedder]\nslots = 1000000000000", "slots is from 1 to 65536, not 1000000000000"),
+        ("[match]\nretention_hours = 0", "retention_hours is above 0, not 0"),
+        (
+            TRAVEL.replace("median = 9", "median = 0") + 'target = "b"\n',
+            "travel from a to b: median and spread are above 0, not 0",
+        ),
         ("[tracklets]\nbudget = -1", "budget must be a whole number from 1 on, not -1"),
         ("[tracklets]\nspacing = -0.1", "spacing must be a number from 0 on, not -0.1"),
         ('[match]\napart = ["a", "b"]', "apart must be a list of pairs of cameras"),
@@ -143,6 +149,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="is not TOML"):
         load_settings(tmp_path / "bytes.toml")
+    (tmp_path / "marked.toml").write_text("[embedder]\nslots = 7\n", "utf-8-sig")
+    assert load_settings(tmp_path / "marked.toml").embedder.slots == 7
 
 
 def test_what_is_known_of_a_site_reaches_the_identities(tmp_path):

@@ -145,4 +145,8 @@ def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["detect", "--images", "1", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--crowd", "0", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--near", "1.1", "--out", str(tmp_path / "b")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 5
+    assert main(["detect", "--invented", "0", "--out", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 6
+    with pytest.raises(SystemExit):
+        main(["detect", "--seed", "-1", "--out", str(tmp_path / "b")])
+    assert "must be a whole number from 0 on, not -1" in capsys.readouterr().err

@@ -63,6 +63,7 @@ def test_it_is_written_for_a_package_and_too_few_people_are_said(tmp_path, capsy
         ({"embedding": np.zeros((120, 64))}, "not finite, or zero"),
         ({"ids": np.arange(7)}, "shapes do not fit"),
         ({"embedding": np.ones(120)}, "shapes do not fit"),
+        ({"embedding": np.full((120, 64), "x")}, "holds no vectors of `embed`, but <U1"),
         (None, "holds no vectors"),
     ],
 )
@@ -77,3 +78,16 @@ def test_vectors_that_say_nothing_are_refused(tmp_path, capsys, broken, told):
     assert told in said
     assert said.count("\n") == 1
     assert not (tmp_path / "likeness.json").exists()
+
+
+def test_a_fit_that_cannot_be_is_not_written(tmp_path, capsys):
+    """Where cameras turn everything round, more alike means less one person."""
+    made = people(30, noise=0.5)
+    turned = made["embedding"] * (-1.0) ** made["cameras"][:, None]
+    np.savez(tmp_path / "v.npz", **made | {"embedding": turned})
+    command = ["likeness", str(tmp_path / "v.npz"), "-o"]
+    assert main([*command, str(tmp_path / "l.json")]) == 2
+    assert "does not say what a cosine is worth" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "v.npz"), "--slope", "20"]) == 2
+    assert "holds the vectors: choose another file" in capsys.readouterr().err
+    assert not (tmp_path / "l.json").exists()

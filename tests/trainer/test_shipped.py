@@ -101,6 +101,37 @@ def test_a_step_that_fails_is_named(tmp_path, capsys):
     assert "nothing called 'nothing' is shipped" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"{python} -m trainer train": "{oops}"}, "it lacks 'oops'"),
+        ({'run = "{python} -m trainer train': 'run = 3 # "'}, "is not a plan of weights to ship"),
+        ({"-m trainer evaluate": "-m 'trainer evaluate"}, "No closing quotation"),
+        ({"{python} -m trainer train": "nosuchprogram"}, "cannot be run: No such file"),
+        ({"{python} -m trainer": "true", "scores = true": ""}, "have not made "),
+        ({"{python} -m trainer": "true"}, "printed something else"),
+    ],
+)
+def test_wrong_plans_are_one_sentence(changes, told, tmp_path, capsys):
+    plan = PLAN
+    for before, after in changes.items():
+        plan = plan.replace(before, after)
+    (tmp_path / "plan.toml").write_text(plan)
+    command = ["models", "--plan", str(tmp_path / "plan.toml"), "--work", str(tmp_path / "work")]
+    assert main([*command, "--output", str(tmp_path / "models")]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_plan_that_is_no_text_and_work_that_cannot_be_kept(tmp_path, capsys):
+    assert main(["models", "--plan", str(SHIPPED)]) == 2
+    (tmp_path / "plan.toml").write_text(PLAN.replace("{python} -m trainer", "true"))
+    command = ["models", "--plan", str(tmp_path / "plan.toml"), "--work", "/proc/nowhere"]
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "is not a plan of weights to ship" in told
+    assert "cannot write /proc/nowhere" in told
+
+
 @pytest.fixture
 def boxes(tmp_path) -> Path:
     rng = np.random.default_rng(0)

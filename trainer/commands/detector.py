@@ -26,6 +26,6 @@ def run(options: argparse.Namespace) -> None:
     )
     weights, scores = train_detector(plan)
     told = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-    Console(stderr=True).print(f"weights: {weights}\n{told}")
+    Console(stderr=True).print(f"weights: {weights}\n{told}", soft_wrap=True, markup=False)
     if options.json:
         sys.stdout.write(json.dumps({"weights": str(weights), **scores}) + "\n")

@@ -34,7 +34,11 @@ def run(options: argparse.Namespace) -> None:
             advance=lambda done: progress.advance(task, done),
         )
     _write(options.output, vectors, found)
-    console.print(f"{len(tracklets)} tracklets, {vectors.shape[1]} values each: {options.output}")
+    console.print(
+        f"{len(tracklets)} tracklets, {vectors.shape[1]} values each: {options.output}",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _write(path: Path, vectors: FloatArray, found: Sequence[tuple[int, Tracklet]]) -> None:

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
     data = open_dataset(options.data, options.holdout, options.seed)
     if not data.query:
         raise DataError(f"{data.name} has nobody who is seen in two cameras: nothing to find")
-    console.print(str(data))
+    console.print(str(data), soft_wrap=True, markup=False)
     if data.flatters:
         console.print(
             "everybody is judged by: a network that learnt from some of them is flattered (see --holdout)"
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(_table(rows, options.frames))
     if options.report:
         write_report(options.report, f"Found again in {data.name}", rows=rows, dataset=data)
-        console.print(f"report: {options.report}")
+        console.print(f"report: {options.report}", soft_wrap=True, markup=False)
 
 
 def _table(rows: list[Row], frames: list[int]) -> Table:

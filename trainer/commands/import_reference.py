@@ -10,4 +10,4 @@ from trainer.reference import import_reference
 def run(options: argparse.Namespace) -> None:
     """Convert one or more checkpoint files into one weights file."""
     import_reference(options.checkpoints, options.output)
-    Console(stderr=True).print(f"weights: {options.output}")
+    Console(stderr=True).print(f"weights: {options.output}", soft_wrap=True, markup=False)

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from rich.console import Console
 
@@ -26,5 +26,15 @@ def run(options: argparse.Namespace) -> None:
 
     # Side by side: the trainings of these small networks keep one core busy each.
     with ThreadPoolExecutor(1 if options.dry_run else os.cpu_count()) as jobs:
-        for done in [jobs.submit(make_one, name) for name in options.names or plan]:
-            done.result()
+        making = {
+            jobs.submit(make_one, name): name for name in dict.fromkeys(options.names or plan)
+        }
+        for done in as_completed(making):
+            error = done.exception()
+            if error and any(job.cancel() or job.running() for job in making):
+                tell(
+                    f"{making[done]} failed ({error}); what is being made beside it goes on to its end"
+                )
+        for done in making:
+            if not done.cancelled():
+                done.result()

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     learners = people_together(sets)
     test = open_dataset(options.test) if options.test else data
     for each in sets:
-        console.print(str(each))
+        console.print(str(each), soft_wrap=True, markup=False)
     network = _network(plan, options.init, options.backbone)
     if options.size:
         network.size = options.size
@@ -70,12 +70,14 @@ def run(options: argparse.Namespace) -> None:
         try:
             settle_file(weights, weights, learners, how, console)
         except DataError as error:
-            console.print(f"{weights}: not settled: {error}", highlight=False)
+            console.print(
+                f"{weights}: not settled: {error}", highlight=False, soft_wrap=True, markup=False
+            )
     rows = [_score(load_model(weights), plan, test, FRAMES)] if judged else []
     report = plan.output / "report.html"
     title = f"{plan.network}, {plan.mode}, recipe {plan.recipe.name}"
     write_report(report, title, history=read_history(plan.output), rows=rows, dataset=test)
-    console.print(f"weights: {weights}\nreport: {report}")
+    console.print(f"weights: {weights}\nreport: {report}", soft_wrap=True, markup=False)
     if options.json:
         outcome = {"weights": str(weights), "report": str(report)}
         sys.stdout.write(json.dumps([outcome | row.as_dict() for row in rows] or [outcome]) + "\n")
