@@ -135,13 +135,16 @@ def test_bad_requests_are_told_in_one_sentence(tmp_path, capsys):
         ["--duration", "-1"],
         ["--duration", "nan"],
         ["--size", "33x40"],
-        ["--seed", "-2"],
     ):
         assert (
             main(["site", "plaza", "--out", str(tmp_path / "x"), "--processes", "1", *extra]) == 2
         )
     assert main(["site", "plaza", "--out", str(tmp_path / "file" / "x")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 5
+    assert capsys.readouterr().err.count("error: ") == 4
+    for option, value in (("--seed", "-2"), ("--size", "abc")):
+        with pytest.raises(SystemExit):
+            main(["site", "plaza", "--out", str(tmp_path / "x"), option, value])
+        assert f"error: argument {option}: " in capsys.readouterr().err
     with pytest.raises(RequestError):
         Feed(generate_site(1), "cam01", 1, duration=0.0)
 
