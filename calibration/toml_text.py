@@ -22,9 +22,7 @@ class _Section(NamedTuple):
 
 def replaced(text: str, name: Name, new: str) -> str:
     """A valid text in which `new` stands for all sections of that name and those within them."""
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"
+    lines = _lines(text)
     mine = [section for section in _sections(lines) if section.name[: len(name)] == name]
     place = mine[0].start if mine else len(lines)
     for section in reversed(mine):
@@ -41,7 +39,12 @@ def replaced(text: str, name: Name, new: str) -> str:
 
 def has_sections(text: str, name: Name) -> bool:
     """Whether any header is of that name, or of one within it."""
-    return any(section.name[: len(name)] == name for section in _sections(text.splitlines(True)))
+    return any(section.name[: len(name)] == name for section in _sections(_lines(text)))
+
+
+def _lines(text: str) -> list[str]:
+    """TOML knows one end of a line; a text may hold other ones in its strings."""
+    return [f"{line}\n" for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _sections(lines: Sequence[str]) -> Iterator[_Section]:

@@ -91,6 +91,7 @@ def test_a_new_section_comes_last_and_one_that_goes_takes_nothing_along():
         ("b = '''\n[a]\n'''\n", False),
         ('b = "\\"[a]"\n[c] # [a]\n', False),
         ("a = {x = 1}\n", False),
+        ("b = 'x\u2028y'\n[c]\n[a]", True),
     ],
 )
 def test_headers_are_told_from_values(text, found):
