@@ -127,7 +127,8 @@ def test_a_signal_ends_a_run_in_good_order(
     printed, told = process.communicate(timeout=PATIENCE)
     took = time.monotonic() - sent
     assert process.returncode == 0, told
-    assert took < 2.0
+    crowded = os.getloadavg()[0] / (os.cpu_count() or 1)  # by other tests, among others
+    assert took < 2.0 * max(1.0, crowded)
     assert printed == ""
     assert "Traceback" not in told
     summary = json.loads((output / "summary.json").read_text())
