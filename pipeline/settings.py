@@ -69,6 +69,7 @@ class DetectorSettings:
 
 
 MOST_SLOTS = 65536
+"""Of an embedder: memory for all of them is taken at the start."""
 
 
 @dataclass(frozen=True, slots=True)

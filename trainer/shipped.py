@@ -222,7 +222,7 @@ def _card(
             f"| SHA-256 | `{hashlib.sha256(target.read_bytes()).hexdigest()}` |",
             f"| licence | {shipped.licence} |",
             f"| made with | Python {platform.python_version()} on {platform.machine()} |",
-            f"| made in | {sum(minutes):.0f} min of {os.cpu_count()} cores, other work beside it |\n",
+            f"| steps took | {sum(minutes):.0f} min on {os.cpu_count()} cores |\n",
             "## Data, seeds and commands\n",
             "`make models` runs these:\n",
             *steps,

@@ -99,6 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Learn, write, show."""
     console = Console(stderr=True)
+    if options.page and options.site:
+        apart_from(options.page, options.site)
     if options.site and options.site.exists():
         load_settings(options.site)  # before minutes of work
     seen = _sorted_people(options, console) if options.embedder else _recorded_people(options)
@@ -116,7 +118,6 @@ def run(options: argparse.Namespace) -> int:
         found = thresholds(looks, apart, rates)
     outcome = _outcome(options, seen, likeness, found)
     if options.site:
-        apart_from(Path(outcome.page), options.site)
         _write_site(options.site, seen, outcome)
     _write_page(Path(outcome.page), seen, likeness, outcome)
     _tell(console, options, outcome)

@@ -71,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Learn, write, show."""
     console = Console(stderr=True)
+    if options.page and options.site:
+        apart_from(options.page, options.site)
     record = read_record(options.run)
     settings = load_settings(options.site) if options.site and options.site.exists() else Settings()
     truth = _true_times(options.true_times) if options.true_times else {}
@@ -93,7 +95,6 @@ def run(options: argparse.Namespace) -> int:
     page = options.page or folder / "travel.html"
     outcome = _outcome(record, ways, company, truth, str(page))
     if options.site:
-        apart_from(page, options.site)
         _write_site(options.site, settings, record, outcome, len(looks))
     _write_page(page, record, ways, company, outcome)
     _tell(console, options, outcome)

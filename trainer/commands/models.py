@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 
@@ -22,19 +23,18 @@ def run(options: argparse.Namespace) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def make_one(name: str) -> None:
-        make(plan[name], options.work, options.output, tell, options.dry_run)
+        if failed.is_set():
+            return
+        try:
+            make(plan[name], options.work, options.output, tell, options.dry_run)
+        except BaseException as error:
+            failed.set()
+            tell(f"{name} failed ({error}); nothing more is begun")
+            raise
 
+    failed = threading.Event()
     # Side by side: the trainings of these small networks keep one core busy each.
     with ThreadPoolExecutor(1 if options.dry_run else os.cpu_count()) as jobs:
-        making = {
-            jobs.submit(make_one, name): name for name in dict.fromkeys(options.names or plan)
-        }
-        for done in as_completed(making):
-            error = done.exception()
-            if error and any(job.cancel() or job.running() for job in making):
-                tell(
-                    f"{making[done]} failed ({error}); what is being made beside it goes on to its end"
-                )
-        for done in making:
-            if not done.cancelled():
-                done.result()
+        names = dict.fromkeys(options.names or plan)
+        for done in [jobs.submit(make_one, name) for name in names]:
+            done.result()
