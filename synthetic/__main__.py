@@ -103,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="share of pictures from within a few steps of somebody, who is large in them (0)",
     )
+    detect.add_argument(
+        "--clutter",
+        type=float,
+        default=0.0,
+        help="share of cameras in rooms full of furniture, doors, screens and stains (0)",
+    )
     detect.set_defaults(run=_detect)
     for command in (site, reid, detect):
         command.add_argument("--size", type=_size, help="width x height of a frame (960x540)")
@@ -157,6 +163,7 @@ def _detect(options: argparse.Namespace) -> dict[str, object]:
         options.crowd,
         options.least_visible,
         options.near,
+        options.clutter,
     )
     outcome = write_detect(request, options.out, options.processes)
     if options.sheet:

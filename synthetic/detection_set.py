@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from synthetic.camera import Camera
+from synthetic.clutter import furnished, strewn
 from synthetic.crops import varied
 from synthetic.errors import RequestError
 from synthetic.load import load_site
@@ -60,6 +61,8 @@ class DetectRequest:
     """Share of a person that must show for a label."""
     near: float = 0.0
     """Share of pictures whose camera is taken to within a few steps of somebody, whom it shows large."""
+    clutter: float = 0.0
+    """Share of cameras in rooms full of furniture, with shapes of every kind on what stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ def write_detect(request: DetectRequest, folder: Path, processes: int = 1) -> di
         raise RequestError("Sites that are invented are 1 or more, and no more than the images.")
     if not 0 <= request.near <= 1:
         raise RequestError("What is seen from near is a share of the pictures, 0 to 1.")
+    if not 0 <= request.clutter <= 1:
+        raise RequestError("Cluttered rooms are a share of the cameras, 0 to 1.")
     jobs = _jobs(request, folder)
     with output_errors(folder):
         for half in ("train", "val"):
@@ -146,7 +151,9 @@ def _write_camera(job: _Job, tally: Tally) -> None:
     def look_through(camera: Camera) -> Renderer:
         return Renderer(camera, around, world.identity, seed)
 
-    around = surroundings_of(site)
+    taste = np.random.default_rng([seed, 37, *camera.name.encode()])
+    cluttered = request.clutter > 0 and taste.random() < request.clutter
+    around = surroundings_of(furnished(site, taste) if cluttered else site)
     usual = look_through(camera)
     stem = f"{job.site.replace(':', '-').replace('/', '-')}_{job.camera}"
     with output_errors(job.folder):
@@ -159,7 +166,12 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                 near = request.near and rng.random() < request.near
                 renderer = (_beside(people, camera, look_through, rng) if near else None) or usual
                 renderer.tune(optics)
+                bare = renderer.empty
+                if cluttered:
+                    shapes = np.random.default_rng([seed, 41, number, *camera.name.encode()])
+                    renderer.empty = strewn(bare, shapes)
                 shown = renderer.render(people, number)
+                renderer.empty = bare
                 label = job.folder / "labels" / job.half / f"{picture.stem}.txt"
                 label.write_text(labels(shown, request.least_visible), encoding="ascii")
                 _, encoded = cv2.imencode(

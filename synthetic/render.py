@@ -151,6 +151,15 @@ class Renderer:
         )
         return Rendered(image, *truth)
 
+    @property
+    def empty(self) -> Floats32:
+        """(H, W, 3): what is seen when nobody is there, in linear light, red first."""
+        return self._backdrop.colour
+
+    @empty.setter
+    def empty(self, colour: Floats32) -> None:
+        self._backdrop = replace(self._backdrop, colour=colour)
+
     def tune(self, optics: Optics) -> None:
         """Change what the lens and the electronics do from the next picture on."""
         self.camera = replace(self.camera, optics=optics)

@@ -181,6 +181,16 @@ def _detector(detector: argparse.ArgumentParser) -> None:
         "--size", type=_positive, default=640, help="longer side of its input (640)"
     )
     detector.add_argument("--batch", type=_positive, default=16)
+    detector.add_argument(
+        "--lr",
+        type=_between(0, 1),
+        help="AdamW's first learning rate (0.002; long trainings: MuSGD)",
+    )
+    detector.add_argument(
+        "--whole",
+        action="store_true",
+        help="pictures whole and in their own shape, never four in one: to end a training with",
+    )
     detector.add_argument("--seed", type=_seed, default=0)
     detector.add_argument("--device", default="cpu", help="cpu, or the number of a GPU (cpu)")
     detector.add_argument(

@@ -61,6 +61,10 @@ class DetectorPlan:
     device: str
     half: bool = False
     """Train the network in bfloat16 on a CPU that has it: nearly twice as fast. Losses stay float32."""
+    lr: float | None = None
+    """What AdamW begins with. Unless given, the library chooses method and rate by the length of the training."""
+    whole: bool = False
+    """Never four pictures in one, and no padding to a square: what the network will see, for the last epochs."""
     resume: bool = False
     init: Path | None = None
     """Weights (.pt) whose layers an architecture takes over, as far as they are alike."""
@@ -115,6 +119,7 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
             nbs=plan.batch,  # a step for every batch: short trainings cannot afford to gather several
             warmup_epochs=1.0,
             close_mosaic=max(1, plan.epochs // 5),
+            rect=plan.whole,
             seed=plan.seed,
             device=plan.device,
             project=str(plan.output.resolve()),
@@ -125,9 +130,17 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
             plots=False,
             amp=plan.device != "cpu",
             workers=min(8, os.cpu_count() or 1) if plan.device != "cpu" else 1,
+            **_method(plan.lr),
         )
     results: Mapping[str, float] = metrics.results_dict
     return results
+
+
+def _method(lr: float | None) -> dict[str, str | float]:
+    """Arguments for the library: its own choice for short trainings, with another rate."""
+    if lr is None:
+        return {}
+    return {"optimizer": "AdamW", "lr0": lr, "momentum": 0.9, "warmup_bias_lr": 0.0}
 
 
 def _finished(last: Path) -> bool:

@@ -139,6 +139,28 @@ def test_cameras_near_somebody_show_large_people(tmp_path):
     assert near[1] > 0.4, "at most one of six has no place near anybody"
 
 
+def test_clutter_changes_what_stands_behind_people_and_goes_on_after_a_stop(tmp_path):
+    plain = DetectRequest(
+        seed=1, images=6, val_share=0.34, size=(320, 180), sites=("generated:2:1",)
+    )
+    full = replace(plain, clutter=1.0)
+    write_detect(plain, tmp_path / "plain")
+    write_detect(full, tmp_path / "full")
+    write_detect(full, tmp_path / "again")
+    pictures = sorted((tmp_path / "full").glob("images/*/*.jpg"))
+    assert len(pictures) == 6
+    for picture in pictures:
+        here = picture.relative_to(tmp_path / "full")
+        few, many = cv2.imread(str(tmp_path / "plain" / here)), cv2.imread(str(picture))
+        changed = np.abs(few.astype(int) - many).max(axis=2) > 40
+        assert changed.mean() > 0.1
+    assert len({picture.read_bytes() for picture in pictures}) == 6
+    last = tmp_path / "again" / pictures[-1].relative_to(tmp_path / "full")
+    last.unlink()
+    write_detect(full, tmp_path / "again")
+    assert last.read_bytes() == pictures[-1].read_bytes()
+
+
 def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["reid", "--test", "0", "--out", str(tmp_path / "a")]) == 2
     assert main(["reid", "--cameras", "12", "--out", str(tmp_path / "a")]) == 2
@@ -146,7 +168,8 @@ def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["detect", "--crowd", "0", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--near", "1.1", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--invented", "0", "--out", str(tmp_path / "b")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 6
+    assert main(["detect", "--clutter", "-1", "--out", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("error: ") == 7
     with pytest.raises(SystemExit):
         main(["detect", "--seed", "-1", "--out", str(tmp_path / "b")])
     assert "must be a whole number from 0 on, not -1" in capsys.readouterr().err

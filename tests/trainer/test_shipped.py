@@ -21,7 +21,7 @@ from trainer.arguments import parser
 from trainer.compat import import_with_torchvision
 from trainer.errors import TrainingError
 from trainer.shipped import Step, once, read_plan
-from trainer.yolo import PEOPLE, forget_whereabouts, take_over
+from trainer.yolo import PEOPLE, Trainer, forget_whereabouts, take_over
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "models" / "person-detector.pt"
@@ -188,6 +188,30 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(
     forget_whereabouts(Path(scores["weights"]), tmp_path / "shipped.pt")
     assert str(tmp_path).encode() in _pickled(Path(scores["weights"]))
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")
+
+
+def test_whole_pictures_keep_their_shape_and_the_rate_is_the_one_asked_for(
+    boxes, tmp_path, monkeypatch
+):
+    shapes: list[tuple[int, ...]] = []
+
+    def watched(trainer: Trainer, half: bool) -> None:
+        predict = trainer.model.predict
+
+        def noted(images: torch.Tensor, *arguments: object, **named: object) -> object:
+            shapes.append(tuple(images.shape[2:]))
+            return predict(images, *arguments, **named)
+
+        trainer.model.predict = noted
+
+    monkeypatch.setattr("trainer.yolo._made_fast", watched)
+    options = ["--epochs", "2", "--size", "96", "--batch", "2", "--lr", "0.0005", "--whole"]
+    assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 0
+    assert set(shapes) == {(64, 96)}
+    rates = np.genfromtxt(tmp_path / "o" / "run" / "results.csv", delimiter=",", names=True)[
+        "lrpg0"
+    ]
+    assert 0 < rates.max() <= 0.0005
 
 
 def test_the_description_of_a_rendered_set_holds_wherever_a_command_runs(boxes):

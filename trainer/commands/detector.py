@@ -18,6 +18,8 @@ def run(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         size=options.size,
         batch=options.batch,
+        lr=options.lr,
+        whole=options.whole,
         seed=options.seed,
         device=options.device,
         half=options.half,
