@@ -30,6 +30,8 @@ from pipeline.tracklets import TrackletSettings
 from pipeline.zones import Polygon
 
 MODELS = Path(__file__).parent.parent / "models"
+_LONGEST_NAME = 200
+"""Bytes of a camera's name: file systems take 255, and some is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,11 @@ class Settings:
         for name in names:
             if name != Path(name).name or not name.isprintable():
                 raise SettingsError(f"a camera cannot be called '{name}': files are named after it")
+            if len(name.encode()) > _LONGEST_NAME:
+                raise SettingsError(
+                    f"a camera cannot be called '{name[:40]}…': files are named after it, and "
+                    f"{_LONGEST_NAME} bytes is as long as that may be"
+                )
         return names
 
     def mentioned(self) -> set[str]:

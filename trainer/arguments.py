@@ -159,8 +159,9 @@ def _detector(detector: argparse.ArgumentParser) -> None:
     detector.add_argument(
         "--data",
         type=Path,
+        nargs="+",
         required=True,
-        help="a data.yaml, or a folder with images/ and labels/, each with train/ and val/",
+        help="a data.yaml, or folders with images/ and labels/, each with train/ and val/",
     )
     detector.add_argument(
         "--start",

@@ -1,5 +1,6 @@
 """Fine-tuning a YOLO of ultralytics to find people: one class, no network, nothing reported home."""
 
+import json
 import os
 import re
 import shutil
@@ -49,8 +50,8 @@ class Trainer(Protocol):
 class DetectorPlan:
     """One training of a detector."""
 
-    data: Path
-    """A data.yaml, or a folder in the YOLO layout."""
+    data: tuple[Path, ...]
+    """A data.yaml, or folders in the YOLO layout."""
     start: str
     """Weights (.pt) or an architecture (.yaml) to start from: the library's, or our `people.yaml`."""
     output: Path
@@ -86,7 +87,8 @@ def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
     except (OSError, RuntimeError, ValueError, SyntaxError, LookupError, AttributeError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         reason = re.sub(r"\x1b\[[0-9;]*m", "", reason)
-        raise TrainingError(f"training the detector on {plan.data} failed: {reason}") from error
+        sets = ", ".join(map(str, plan.data))
+        raise TrainingError(f"training the detector on {sets} failed: {reason}") from error
     weights = plan.output / WEIGHTS
     try:
         shutil.copyfile(plan.output / "run" / "weights" / "best.pt", weights)
@@ -236,19 +238,23 @@ def _widened(answer: object) -> object:
 
 
 def _description(plan: DetectorPlan) -> Path:
-    """The data.yaml; for a bare folder, one is written beside the training."""
-    if plan.data.suffix in {".yaml", ".yml"}:
-        if not plan.data.is_file():
-            raise LayoutError(f"there is no {plan.data}")
-        return plan.data
-    missing = [part for part in PARTS if not (plan.data / part).is_dir()]
-    if missing:
-        raise LayoutError(f"{plan.data} is not in the YOLO layout: missing {', '.join(missing)}")
+    """The data.yaml; for bare folders, one is written beside the training."""
+    if len(plan.data) == 1 and plan.data[0].suffix in {".yaml", ".yml"}:
+        if not plan.data[0].is_file():
+            raise LayoutError(f"there is no {plan.data[0]}")
+        return plan.data[0]
+    for folder in plan.data:
+        missing = [part for part in PARTS if not (folder / part).is_dir()]
+        if missing:
+            raise LayoutError(f"{folder} is not in the YOLO layout: missing {', '.join(missing)}")
     description = plan.output / "data.yaml"
-    text = f"path: {plan.data.resolve()}\ntrain: images/train\nval: images/val\nnames: [person]\n"
+    halves = {
+        half: [str(folder.resolve() / "images" / half) for folder in plan.data]
+        for half in ("train", "val")
+    }
     try:
         plan.output.mkdir(parents=True, exist_ok=True)
-        description.write_text(text)
+        description.write_text(json.dumps(halves | {"names": ["person"]}))  # JSON is YAML
     except OSError as error:
         raise StorageError(f"cannot write {description}: {error.strerror}") from error
     return description

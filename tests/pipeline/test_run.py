@@ -267,7 +267,11 @@ def test_an_unwritable_output_is_refused(refused, networks, people, tmp_path, wo
 
 
 def test_names_that_cannot_be_files_are_refused(refused, people, tmp_path):
-    for name, told in [("../x", "cannot be called '../x'"), ("a/b", "cannot be called 'a/b'")]:
+    for name, told in [
+        ("../x", "cannot be called '../x'"),
+        ("a/b", "cannot be called 'a/b'"),
+        ("é" * 101, "200 bytes is as long as that may be"),
+    ]:
         path = tmp_path / "site.toml"
         path.write_text(f'[[camera]]\nname = "{name}"\naddress = "{people}"\n')
         assert told in refused("--site", path)

@@ -190,24 +190,27 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")
 
 
-def test_whole_pictures_keep_their_shape_and_the_rate_is_the_one_asked_for(
+def test_whole_pictures_of_several_sets_keep_their_shape_and_the_rate_is_the_one_asked_for(
     boxes, tmp_path, monkeypatch
 ):
+    more = shutil.copytree(boxes, tmp_path / "möre")
     shapes: list[tuple[int, ...]] = []
 
     def watched(trainer: Trainer, half: bool) -> None:
         predict = trainer.model.predict
 
         def noted(images: torch.Tensor, *arguments: object, **named: object) -> object:
-            shapes.append(tuple(images.shape[2:]))
+            shapes.extend([tuple(images.shape[2:])] * len(images))
             return predict(images, *arguments, **named)
 
         trainer.model.predict = noted
 
     monkeypatch.setattr("trainer.yolo._made_fast", watched)
     options = ["--epochs", "2", "--size", "96", "--batch", "2", "--lr", "0.0005", "--whole"]
-    assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 0
+    data = ["--data", str(boxes), str(more)]
+    assert main(["detector", *data, "-o", str(tmp_path / "o"), *options]) == 0
     assert set(shapes) == {(64, 96)}
+    assert len(shapes) == 2 * 2 * len(list(boxes.glob("images/train/*.jpg")))
     rates = np.genfromtxt(tmp_path / "o" / "run" / "results.csv", delimiter=",", names=True)[
         "lrpg0"
     ]

@@ -12,7 +12,7 @@ from trainer.yolo import DetectorPlan, train_detector
 def run(options: argparse.Namespace) -> None:
     """Train as told and say how good it is."""
     plan = DetectorPlan(
-        data=options.data,
+        data=tuple(options.data),
         start=options.start,
         output=options.output,
         epochs=options.epochs,
