@@ -44,7 +44,7 @@ def test_a_package_gets_ranges_and_says_what_they_cost(package, people, how, cap
     assert manifest.precision == "f32"
     assert told["after"] == manifest.quantisation.after > manifest.quantisation.before - 0.03
     assert told["measure"] == ("AP50" if how == "--labels" else "agreement")
-    seen = cv2.imread(str(next((people / "images" / "val").iterdir())))
+    seen = cv2.imread(str(min((people / "images" / "val").iterdir())))
     picture = np.full((1, *manifest.input_size, 3), 114, np.uint8)
     picture[0, :270, :480] = seen
     exact, coarse = (
@@ -52,7 +52,8 @@ def test_a_package_gets_ranges_and_says_what_they_cost(package, people, how, cap
         for precision in ("f32", "int8")
     )
     off = np.abs(exact["predictions"] - coarse["predictions"])[0, 4]
-    assert 0 < off.max() < 0.25
+    sure = exact["predictions"][0, 4] > 0.5
+    assert 0 < np.median(off[sure]) < 0.03
 
 
 def test_ranges_that_cost_too_much_are_not_written_unless_forced(
