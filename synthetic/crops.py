@@ -160,7 +160,7 @@ def _cuts(
             return
         region = int(left), int(top), int(right), int(bottom)
         yield Cut(
-            renderer.render(people, int(rng.integers(1 << 20)) + index, region).image,
+            renderer.render(people, int(rng.integers(1 << 20)) + index, region, truth).image,
             float(shares[row[0]]),
         )
 

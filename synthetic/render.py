@@ -100,9 +100,15 @@ class Renderer:
         view[3] = camera.matrix[0, 0], width / 2, height / 2, camera.k1
         self._view = view
 
-    def render(self, people: People, index: int, region: Region | None = None) -> Rendered:
+    def render(
+        self,
+        people: People,
+        index: int,
+        region: Region | None = None,
+        truth: Truth | None = None,
+    ) -> Rendered:
         """The picture of frame `index`, of `region` alone if given; the truth is always of the
-        whole frame.
+        whole frame, and the one that `locate` has told of the same people, if given.
         """
         width, height = self.camera.size
         left, top, right, bottom = region or (0, 0, width, height)
@@ -121,7 +127,7 @@ class Renderer:
         maps, *moved = pose(
             _repeated(frames, len(delays)), _walk(people, inside, frames, delays)
         ).reshape(len(delays), len(inside), BONES, 3, 4)
-        truth = self._truth(known, maps, people.ids[inside])
+        truth = truth or self._truth(known, maps, people.ids[inside])
         self._total[top:bottom, left:right] = 0
         self._cover[top:bottom, left:right] = 0
         for jitter, later in zip(_JITTER, moved, strict=True):
@@ -149,7 +155,7 @@ class Renderer:
             index,
             (left, top),
         )
-        return Rendered(image, *truth)
+        return Rendered(image, truth.ids, truth.boxes, truth.visibility)
 
     @property
     def empty(self) -> Floats32:
@@ -163,7 +169,7 @@ class Renderer:
     def tune(self, optics: Optics) -> None:
         """Change what the lens and the electronics do from the next picture on."""
         self.camera = replace(self.camera, optics=optics)
-        self._sensor = Sensor(self.camera, self._seed)
+        self._sensor = self._sensor.tuned(optics)
 
     def locate(self, people: People) -> Truth:
         """Who is where, as `render` tells it, without the picture."""
@@ -171,7 +177,7 @@ class Renderer:
         known = [self._body(int(person)) for person in people.ids[inside]]
         frames = _frames(known, people, inside)
         maps = pose(frames, _walk(people, inside, frames, np.zeros(1)))
-        return Truth(*self._truth(known, maps, people.ids[inside]))
+        return self._truth(known, maps, people.ids[inside])
 
     def _in_sight(self, people: People) -> NDArray[np.int64]:
         """Rows of people whose surrounding upright box may touch the frame."""
@@ -215,9 +221,7 @@ class Renderer:
         near, first, second = (flat[:area].reshape(shape) for flat in self._scratch)
         return near, self._faces[:area].reshape(shape), first, second
 
-    def _truth(
-        self, known: list[tuple[Look, Body]], maps: Floats, ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], Floats32, Floats32]:
+    def _truth(self, known: list[tuple[Look, Body]], maps: Floats, ids: NDArray[np.int64]) -> Truth:
         """Exactly one look through each sub-pixel's middle at the frame's very time."""
         whole = (0, 0, *self.camera.size)
         posed = [
@@ -232,7 +236,7 @@ class Renderer:
             ]
         )
         keep = shares.visible * shares.whole >= 1
-        return ids[there][keep], shares.boxes[keep], shares.visible[keep].astype(np.float32)
+        return Truth(ids[there][keep], shares.boxes[keep], shares.visible[keep].astype(np.float32))
 
     def _pass(
         self, known: list[tuple[Look, Body]], maps: Floats, lights: Floats32,

@@ -1,12 +1,13 @@
 """From light to pixels: vignette, exposure, white balance, tone curve, lens blur and noise."""
 
 import math
+from copy import copy
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.camera import Camera
+from synthetic.camera import Camera, Optics
 from synthetic.compiled import compiled
 
 Floats32 = NDArray[np.float32]
@@ -22,19 +23,31 @@ class Sensor:
 
     def __init__(self, camera: Camera, seed: int) -> None:
         width, height = camera.size
-        optics = camera.optics
         y, x = np.mgrid[0:height, 0:width]
         radius = (
             np.hypot((x + 0.5) / width - 0.5, ((y + 0.5) / height - 0.5) * height / width) / 0.57
         )
-        self._vignette = (optics.exposure * (1 - optics.vignette * radius**2)).astype(np.float32)
+        self._squared = radius**2
+        self._width = width
+        rng = np.random.default_rng([seed, 11, *camera.name.encode()])
+        self._grain = rng.normal(0, 1, _TILE)
+        self._salt = int(rng.integers(1 << 30))
+        self._tune(camera.optics)
+
+    def tuned(self, optics: Optics) -> "Sensor":
+        """The same camera with other optics."""
+        other = copy(self)
+        other._tune(optics)
+        return other
+
+    def _tune(self, optics: Optics) -> None:
+        vignette = optics.exposure * (1 - optics.vignette * self._squared)
+        self._vignette = vignette.astype(np.float32)
         self._gains = np.array(optics.white_balance, dtype=np.float32)
         self._curve = _curve(optics.contrast)
-        self._sigma = optics.blur * width / 960
-        rng = np.random.default_rng([seed, 11, *camera.name.encode()])
-        noise = np.clip(np.rint(rng.normal(0, optics.noise, _TILE)), -127, 127)
+        self._sigma = optics.blur * self._width / 960
+        noise = np.clip(np.rint(optics.noise * self._grain), -127, 127)
         self._noise = noise.astype(np.int16)
-        self._salt = int(rng.integers(1 << 30))
 
     def develop(
         self,
