@@ -24,9 +24,8 @@ _LEAST_ROOM = 6.0
 """Metres of the shorter side of an area that is furnished; doorways are smaller."""
 _PIECES, _HANGING, _SHAPES = (2, 9), (3, 11), (0, 26)
 """How many stand in a room, hang on its walls, and lie on a view: from, and less than."""
-_DEEP = 16
-"""Sub-pixels that OpenCV tells apart when it draws, and their bits."""
 _BITS = 4
+"""Of the sub-pixels that OpenCV tells apart when it draws."""
 
 
 def furnished(site: Site, rng: np.random.Generator) -> Site:
@@ -70,7 +69,7 @@ def strewn(view: Floats32, rng: np.random.Generator) -> Floats32:
             continue
         part = view[low[1] : high[1], low[0] : high[0]]
         mask = np.zeros(part.shape[:2], dtype=np.uint8)
-        points = np.rint((corners - low) * _DEEP).astype(np.int32)
+        points = np.rint((corners - low) * (1 << _BITS)).astype(np.int32)
         strength = 255 * min(1.0, rng.uniform(0.4, 1.6))
         if rng.random() < 0.2:  # an outline alone
             thick = max(1, int(0.06 * wide))
@@ -126,7 +125,7 @@ def _hanging(rng: np.random.Generator, room: tuple[float, float, float, float]) 
     width, height = wide * rng.uniform(0.7, 1.4), tall * rng.uniform(0.8, 1.2)
     low = low * rng.uniform(0.8, 1.2)
     side = int(rng.integers(4))
-    wall = room[(0, 1, 2, 3)[side]]
+    wall = room[side]
     start, end = (room[1], room[3]) if side % 2 == 0 else (room[0], room[2])
     at = rng.uniform(start + width / 2 + 0.1, end - width / 2 - 0.1)
     surface = _SURFACES[int(rng.integers(len(_SURFACES)))]
