@@ -6,6 +6,7 @@ shape are laid on the empty view, behind everybody.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -15,11 +16,17 @@ from synthetic.palette import Colour, linear
 from synthetic.site import Box, Material, Pillar, Site, Spot
 
 Floats32 = NDArray[np.float32]
+Pieces: TypeAlias = tuple[list[Box], list[Pillar]]
 
 _FLOORS = Material.TILES, Material.PAVING, Material.CONCRETE, Material.WOOD, Material.WOOD
+"""Wood twice, for its boards were taken for people."""
 _SURFACES = (
     Material.PLASTER, Material.CONCRETE, Material.WOOD, Material.METAL, Material.GLASS,
 )  # fmt: skip
+_PLATES = (
+    (0.0, 0.9, 2.0), (0.0, 1.6, 2.1), (0.9, 1.2, 1.2), (0.8, 0.7, 1.3), (1.2, 1.5, 0.9), (1.3, 0.5, 0.7),
+)  # fmt: skip
+"""How high they hang, and width and height: doors, windows, screens, pictures."""
 _LEAST_ROOM = 6.0
 """Metres of the shorter side of an area that is furnished; doorways are smaller."""
 _PIECES, _HANGING, _SHAPES = (2, 9), (3, 11), (0, 26)
@@ -111,7 +118,7 @@ def _filling(rng: np.random.Generator, shape: tuple[int, int]) -> Floats32:
     elif kind == 2:
         along = rows if rng.random() < 0.5 else columns
         wave = np.sin(2 * np.pi * (rng.uniform(2, 12) * along + rng.random()))
-        pattern = 1 + rng.uniform(0.1, 0.6) * wave + 0 * (rows + columns)
+        pattern = np.broadcast_to(1 + rng.uniform(0.1, 0.6) * wave, shape)
     elif kind == 3:
         few = rng.uniform(0.4, 1.6, (int(rng.integers(2, 9)), int(rng.integers(2, 6))))
         pattern = np.asarray(cv2.resize(few, shape[::-1], interpolation=cv2.INTER_LINEAR))
@@ -139,14 +146,6 @@ def _hanging(rng: np.random.Generator, room: tuple[float, float, float, float]) 
             Box((x0, y0, up[0]), (x1, y1, up[1]), Material.PLASTER if grow else surface, colour)
         )
     return plates
-
-
-_PLATES = (0.0, 0.9, 2.0), (0.0, 1.6, 2.1), (0.9, 1.2, 1.2), (0.8, 0.7, 1.3), (1.2, 1.5, 0.9), (
-    1.3, 0.5, 0.7,
-)  # fmt: skip
-"""How high they hang, and width and height: doors, windows, screens, pictures."""
-
-Pieces = tuple[list[Box], list[Pillar]]
 
 
 def _table(rng: np.random.Generator, at: Spot) -> Pieces:

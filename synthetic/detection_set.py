@@ -166,12 +166,9 @@ def _write_camera(job: _Job, tally: Tally) -> None:
                 near = request.near and rng.random() < request.near
                 renderer = (_beside(people, camera, look_through, rng) if near else None) or usual
                 renderer.tune(optics)
-                bare = renderer.empty
-                if cluttered:
-                    shapes = np.random.default_rng([seed, 41, number, *camera.name.encode()])
-                    renderer.empty = strewn(bare, shapes)
-                shown = renderer.render(people, number)
-                renderer.empty = bare
+                shapes = np.random.default_rng([seed, 41, number, *camera.name.encode()])
+                empty = strewn(renderer.empty, shapes) if cluttered else None
+                shown = renderer.render(people, number, empty=empty)
                 label = job.folder / "labels" / job.half / f"{picture.stem}.txt"
                 label.write_text(labels(shown, request.least_visible), encoding="ascii")
                 _, encoded = cv2.imencode(

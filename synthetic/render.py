@@ -106,9 +106,11 @@ class Renderer:
         index: int,
         region: Region | None = None,
         truth: Truth | None = None,
+        empty: Floats32 | None = None,
     ) -> Rendered:
         """The picture of frame `index`, of `region` alone if given; the truth is always of the
-        whole frame, and the one that `locate` has told of the same people, if given.
+        whole frame. `truth`: what `locate` told of the same people, if known. `empty`: another
+        empty view than the camera's.
         """
         width, height = self.camera.size
         left, top, right, bottom = region or (0, 0, width, height)
@@ -148,7 +150,7 @@ class Renderer:
             )
         cut = np.s_[top:bottom, left:right]
         image = self._sensor.develop(
-            self._backdrop.colour[cut],
+            (self.empty if empty is None else empty)[cut],
             self._total[cut],
             self._cover[cut],
             self._shade[cut],
@@ -161,10 +163,6 @@ class Renderer:
     def empty(self) -> Floats32:
         """(H, W, 3): what is seen when nobody is there, in linear light, red first."""
         return self._backdrop.colour
-
-    @empty.setter
-    def empty(self, colour: Floats32) -> None:
-        self._backdrop = replace(self._backdrop, colour=colour)
 
     def tune(self, optics: Optics) -> None:
         """Change what the lens and the electronics do from the next picture on."""

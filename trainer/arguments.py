@@ -190,7 +190,7 @@ def _detector(detector: argparse.ArgumentParser) -> None:
     detector.add_argument(
         "--whole",
         action="store_true",
-        help="pictures whole and in their own shape, never four in one: to end a training with",
+        help="pictures whole and in their own shape, which is that of all, never four in one: to end a training with",
     )
     detector.add_argument("--seed", type=_seed, default=0)
     detector.add_argument("--device", default="cpu", help="cpu, or the number of a GPU (cpu)")

@@ -175,6 +175,7 @@ def forget_whereabouts(source: Path, target: Path) -> None:
     weights["train_args"] |= places
     network.args = dict(network.args) | places
     network.pt_path = None
+    network.yaml["yaml_file"] = Path(network.yaml["yaml_file"]).name
     weights["git"] = None
     torch.save(weights, target)
 
@@ -243,6 +244,10 @@ def _description(plan: DetectorPlan) -> Path:
         if not plan.data[0].is_file():
             raise LayoutError(f"there is no {plan.data[0]}")
         return plan.data[0]
+    if any(path.suffix in {".yaml", ".yml"} for path in plan.data):
+        raise UsageError("a data.yaml stands alone: several sets are given as folders")
+    if len({folder.resolve() for folder in plan.data}) < len(plan.data):
+        raise UsageError("a set is given twice with --data")
     for folder in plan.data:
         missing = [part for part in PARTS if not (folder / part).is_dir()]
         if missing:
@@ -254,7 +259,9 @@ def _description(plan: DetectorPlan) -> Path:
     }
     try:
         plan.output.mkdir(parents=True, exist_ok=True)
-        description.write_text(json.dumps(halves | {"names": ["person"]}))  # JSON is YAML
+        # JSON is YAML, but for its way to write what ASCII lacks.
+        written = json.dumps(halves | {"names": ["person"]}, ensure_ascii=False)
+        description.write_text(written, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write {description}: {error.strerror}") from error
     return description

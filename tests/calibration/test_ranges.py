@@ -53,7 +53,7 @@ def test_a_package_gets_ranges_and_says_what_they_cost(package, people, how, cap
     )
     off = np.abs(exact["predictions"] - coarse["predictions"])[0, 4]
     sure = exact["predictions"][0, 4] > 0.5
-    assert 0 < np.median(off[sure]) < 0.03
+    assert 0 < np.quantile(off[sure], 0.9) < 0.1
 
 
 def test_ranges_that_cost_too_much_are_not_written_unless_forced(

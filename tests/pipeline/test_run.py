@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.mot_text import read_mot
+from pipeline.settings import load_settings
 from pipeline.terminal import lateness
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +276,9 @@ def test_names_that_cannot_be_files_are_refused(refused, people, tmp_path):
         path = tmp_path / "site.toml"
         path.write_text(f'[[camera]]\nname = "{name}"\naddress = "{people}"\n')
         assert told in refused("--site", path)
+    longest = "é" * 100
+    path.write_text(f'[[camera]]\nname = "{longest}"\naddress = "{people}"\n')
+    assert load_settings(path).names(["cam1"]) == [longest]
     path.write_text(f'[[camera]]\nname = "a"\naddress = "{people}"\n' * 2)
     assert "two cameras are called 'a'" in refused("--site", path)
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.io import loadmat
 
 from synthetic.__main__ import main
+from synthetic.clutter import furnished, strewn
 from synthetic.crops import CLEAR, ROUGH, tracklet
 from synthetic.detection_set import DESCRIPTION, DetectRequest, write_detect
 from synthetic.load import load_site
@@ -139,26 +140,55 @@ def test_cameras_near_somebody_show_large_people(tmp_path):
     assert near[1] > 0.4, "at most one of six has no place near anybody"
 
 
-def test_clutter_changes_what_stands_behind_people_and_goes_on_after_a_stop(tmp_path):
+def test_furniture_is_added_to_a_site_and_nothing_else_of_it_moves():
+    site = load_site("generated:2:1")
+    full = furnished(site, np.random.default_rng(1))
+    assert full == furnished(site, np.random.default_rng(1))
+    assert full != furnished(site, np.random.default_rng(2))
+    assert full.boxes[: len(site.boxes)] == site.boxes
+    assert full.pillars[: len(site.pillars)] == site.pillars
+    added = len(full.boxes) + len(full.pillars) - len(site.boxes) - len(site.pillars)
+    assert added >= 2 * (2 + 2 * 3), "two rooms of two pieces and three plates with frames at least"
+    assert (full.cameras, full.areas, full.spots) == (site.cameras, site.areas, site.spots)
+
+
+def test_shapes_lie_on_a_copy_of_the_view_and_every_number_has_its_own():
+    view = np.full((90, 160, 3), 0.4, np.float32)
+    views = [strewn(view, np.random.default_rng(seed)) for seed in (1, 2, 3, 3)]
+    assert (view == 0.4).all()
+    assert (views[2] == views[3]).all()
+    for one, other in ((view, views[0]), (views[0], views[1]), (views[1], views[2])):
+        assert (one != other).any(axis=2).mean() > 0.05
+    assert all(np.isfinite(shown).all() and shown.min() >= 0 for shown in views)
+
+
+def test_clutter_is_behind_the_same_people_in_its_share_of_cameras_and_goes_on_after_a_stop(
+    tmp_path,
+):
     plain = DetectRequest(
-        seed=1, images=6, val_share=0.34, size=(320, 180), sites=("generated:2:1",)
+        seed=1, images=8, val_share=0.25, size=(320, 180), sites=("generated:4:1",)
     )
-    full = replace(plain, clutter=1.0)
-    write_detect(plain, tmp_path / "plain")
-    write_detect(full, tmp_path / "full")
-    write_detect(full, tmp_path / "again")
-    pictures = sorted((tmp_path / "full").glob("images/*/*.jpg"))
-    assert len(pictures) == 6
-    for picture in pictures:
-        here = picture.relative_to(tmp_path / "full")
-        few, many = cv2.imread(str(tmp_path / "plain" / here)), cv2.imread(str(picture))
-        changed = np.abs(few.astype(int) - many).max(axis=2) > 40
-        assert changed.mean() > 0.1
-    assert len({picture.read_bytes() for picture in pictures}) == 6
-    last = tmp_path / "again" / pictures[-1].relative_to(tmp_path / "full")
-    last.unlink()
-    write_detect(full, tmp_path / "again")
-    assert last.read_bytes() == pictures[-1].read_bytes()
+    half, full = replace(plain, clutter=0.5), replace(plain, clutter=1.0)
+
+    def made(request: DetectRequest, name: str) -> dict[str, bytes]:
+        write_detect(request, tmp_path / name)
+        files = [
+            *(tmp_path / name).glob("images/*/*.jpg"),
+            *(tmp_path / name).glob("labels/*/*.txt"),
+        ]
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+
+    bare, some, all_ = made(plain, "plain"), made(half, "half"), made(full, "full")
+    pictures = [name for name in bare if name.endswith(".jpg")]
+    assert bare.keys() == some.keys() == all_.keys()
+    assert len(pictures) == 8
+    assert all(bare[name] != all_[name] for name in pictures)
+    same = [name for name in pictures if some[name] == bare[name]]
+    assert 0 < len(same) < len(pictures)
+    assert all(some[name] == all_[name] for name in set(pictures) - set(same))
+    for name in pictures[::2]:
+        (tmp_path / "full" / name).unlink()
+    assert made(full, "full") == all_
 
 
 def test_impossible_sets_are_refused(tmp_path, capsys):

@@ -190,10 +190,23 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")
 
 
+def test_weights_of_our_architecture_do_not_tell_where_it_lies(tmp_path):
+    network = import_with_torchvision("ultralytics").YOLO(str(PEOPLE))
+    network.save(str(tmp_path / "made.pt"))
+    # What a training adds, and every file of weights that this reads has.
+    made = torch.load(tmp_path / "made.pt", map_location="cpu", weights_only=False)
+    torch.save({"git": None, "train_args": {}, **made}, tmp_path / "trained.pt")
+    assert str(PEOPLE).encode() in _pickled(tmp_path / "trained.pt")
+    forget_whereabouts(tmp_path / "trained.pt", tmp_path / "shipped.pt")
+    for weights in (tmp_path / "shipped.pt", SHIPPED):
+        assert str(ROOT).encode() not in _pickled(weights)
+        assert b"/trainer/" not in _pickled(weights)
+
+
 def test_whole_pictures_of_several_sets_keep_their_shape_and_the_rate_is_the_one_asked_for(
     boxes, tmp_path, monkeypatch
 ):
-    more = shutil.copytree(boxes, tmp_path / "möre")
+    more = shutil.copytree(boxes, tmp_path / "möre 😀")
     shapes: list[tuple[int, ...]] = []
 
     def watched(trainer: Trainer, half: bool) -> None:
@@ -239,6 +252,8 @@ def _pickled(weights: Path) -> bytes:
         (["--start", "people.yaml", "--init", "no.pt"], "there are no weights no.pt"),
         (["--start", "{shipped}", "--init", "{shipped}"], "--start has some already"),
         (["--start", "{cut}"], "cut.pt holds no weights"),
+        (["--data", "{set}", "{set}/../set"], "a set is given twice"),
+        (["--data", "{set}", "other.yaml"], "a data.yaml stands alone"),
         (["--start", "people.yaml", "--init", "{cut}"], "cut.pt holds no weights"),
     ],
 )
@@ -247,7 +262,7 @@ def test_a_detector_is_not_started_from_weights_that_are_not_there_or_not_whole(
 ):
     cut = tmp_path / "cut.pt"
     cut.write_bytes(SHIPPED.read_bytes()[:100_000])
-    options = [option.format(shipped=SHIPPED, cut=cut) for option in options]
+    options = [option.format(shipped=SHIPPED, cut=cut, set=boxes) for option in options]
     assert main(["detector", "--data", str(boxes), "-o", str(tmp_path / "o"), *options]) == 2
     assert says in capsys.readouterr().err
 
