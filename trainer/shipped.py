@@ -89,16 +89,24 @@ def read_plan(path: Path = PLAN) -> tuple[Shipped, ...]:
 
 
 def make(
-    shipped: Shipped, work: Path, output: Path, tell: Callable[[str], None], dry_run: bool = False
+    shipped: Shipped,
+    work: Path,
+    output: Path,
+    tell: Callable[[str], None],
+    threads: Callable[[], int],
+    dry_run: bool = False,
 ) -> None:
-    """Run the steps that are not done yet, then put the weights and their card into `output`."""
+    """Run the steps that are not done yet, then put the weights and their card into `output`.
+
+    `threads` is asked before each step how many it may have.
+    """
     scores: list[tuple[str, object]] = []
     minutes: list[float] = []
     for number, step in enumerate(shipped.steps, 1):
         place = f"{shipped.name} {number}/{len(shipped.steps)}"
         tell(f"{place}: {step.about}\n  {_filled(step.run, work)}")
         if not dry_run:
-            done = once(step, work)
+            done = once(step, work, threads())
             minutes.append(done.seconds / 60)
             tell(f"{place} took {minutes[-1]:.1f} min")
             if step.scores:
@@ -120,7 +128,7 @@ def make(
     for package in shipped.packages:
         command = _filled(package, work, output)
         tell(f"  {command}")
-        _run(shlex.split(command))
+        _run(shlex.split(command), threads())
 
 
 def _keep(source: Path, target: Path) -> None:
@@ -143,9 +151,12 @@ def _in_order(written: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + written[start:]
 
 
-def _run(arguments: Sequence[str]) -> str:
+def _run(arguments: Sequence[str], threads: int) -> str:
+    allowed = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     try:
-        answer = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+        answer = subprocess.run(
+            arguments, stdout=subprocess.PIPE, text=True, check=False, env=allowed
+        )
     except OSError as error:
         raise TrainingError(f"`{shlex.join(arguments)}` cannot be run: {error.strerror}") from error
     if answer.returncode:
@@ -153,7 +164,7 @@ def _run(arguments: Sequence[str]) -> str:
     return answer.stdout
 
 
-def once(step: Step, work: Path) -> Done:
+def once(step: Step, work: Path, threads: int) -> Done:
     """Run it, or tell how it was when it was done before: the text of its command is the key."""
     command = _filled(step.run, work)
     record = work / "done" / f"{hashlib.sha256(command.encode()).hexdigest()[:16]}.json"
@@ -165,7 +176,7 @@ def once(step: Step, work: Path) -> Done:
     began = time.monotonic()
     done = before
     try:
-        done = replace(done, printed=_run(arguments), finished=True)
+        done = replace(done, printed=_run(arguments, threads), finished=True)
     finally:
         done = replace(done, seconds=before.seconds + time.monotonic() - began)
         try:

@@ -102,6 +102,7 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_CONFIG_DIR"] = str(plan.output.resolve())
+    threads = torch.get_num_threads()  # the library takes one less, whatever it may have
     with redirect_stdout(sys.stderr):
         library = import_with_torchvision("ultralytics")
         library.settings.update({"sync": False, "tensorboard": False})
@@ -111,7 +112,8 @@ def _train(plan: DetectorPlan, start: str, data: Path) -> Mapping[str, float]:
         if plan.init is not None and not plan.resume:
             take_over(_network(library, str(plan.init)), model)
         if plan.device == "cpu":
-            model.add_callback("on_train_start", partial(_made_fast, half=plan.half))
+            faster = partial(_made_fast, half=plan.half, threads=threads)
+            model.add_callback("on_train_start", faster)
         metrics = model.train(
             data=str(data),
             epochs=plan.epochs,
@@ -210,13 +212,13 @@ def take_over(source: Network, target: Network) -> None:
     target.ckpt = {"model": target.model}  # the library would begin anew from the architecture
 
 
-def _made_fast(trainer: Trainer, half: bool) -> None:
-    """On all cores of a CPU, where the library leaves out one; channels last, an eighth faster; bfloat16 if wanted.
+def _made_fast(trainer: Trainer, half: bool, threads: int) -> None:
+    """On as many threads as it may have; channels last, an eighth faster; bfloat16 if wanted.
 
     It wraps the network alone: boxes need more digits than bfloat16 has by the time they are compared.
     """
     predict = trainer.model.predict
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     trainer.model.to(memory_format=torch.channels_last)
 
     def faster(images: torch.Tensor, *arguments: object, **named: object) -> object:

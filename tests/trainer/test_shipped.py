@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from synthetic.detection_set import DESCRIPTION
 from tests.trainer.tiny_training import draw_people
@@ -74,11 +75,11 @@ def test_the_time_of_a_step_that_was_cut_short_counts(tmp_path, monkeypatch):
     script.write_text(f"[ -e {flag} ] && echo '[]' && exit 0\ntouch {flag}\nsleep 1\nexit 1\n")
     step = Step("wait", f"sh {script}")
     with pytest.raises(TrainingError):
-        once(step, tmp_path)
-    done = once(step, tmp_path)
+        once(step, tmp_path, 1)
+    done = once(step, tmp_path, 1)
     assert done.printed == "[]\n"
     assert 1.0 < done.seconds < 30
-    assert once(step, tmp_path) == done
+    assert once(step, tmp_path, 1) == done
 
 
 def test_what_is_shipped_is_made_by_commands_that_exist(monkeypatch):
@@ -131,6 +132,36 @@ def test_what_has_not_begun_when_something_fails_does_not_begin(tmp_path, capsys
     assert main([*command, "--output", str(tmp_path / "models")]) == 2
     assert "tiny failed (`false train" in capsys.readouterr().err
     assert not mark.exists()
+
+
+def test_what_is_made_side_by_side_shares_the_cores_and_the_last_one_has_them_all(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    save_file({"bias": torch.zeros(1)}, tmp_path / "made.safetensors")
+    told, card = tmp_path / "told", tmp_path / "models" / "short.md"
+    script = tmp_path / "step.sh"  # tells its threads, and waits for a file
+    script.write_text(
+        f'echo $1 $OMP_NUM_THREADS >> {told}\nuntil [ -e "$2" ]; do sleep 0.02; done\nsleep 0.3\n'
+    )
+    of = 'licence = "-"\nabout = "-"\nlimits = "-"\n'
+    plan = ""
+    for name, waits in (("short", [script, told]), ("long", [card, card])):
+        plan += (
+            f'[{name}]\nweights = "{tmp_path}/made.safetensors"\nfile = "{name}.safetensors"\n{of}'
+        )
+        for number, file in enumerate(waits):
+            run = f"sh {script} {name}{number} {file}"
+            plan += f'[[{name}.steps]]\nabout = "-"\nrun = "{run}"\n'
+    (tmp_path / "plan.toml").write_text(plan)
+    command = ["models", "--plan", str(tmp_path / "plan.toml"), "--work", str(tmp_path / "work")]
+    assert main([*command, "--output", str(card.parent)]) == 0
+    assert dict(line.split() for line in told.read_text().splitlines()) == {
+        "short0": "2",
+        "short1": "2",
+        "long0": "2",
+        "long1": "4",
+    }
 
 
 def test_a_plan_that_is_no_text_and_work_that_cannot_be_kept(tmp_path, capsys):
@@ -209,7 +240,7 @@ def test_whole_pictures_of_several_sets_keep_their_shape_and_the_rate_is_the_one
     more = shutil.copytree(boxes, tmp_path / "möre 😀")
     shapes: list[tuple[int, ...]] = []
 
-    def watched(trainer: Trainer, half: bool) -> None:
+    def watched(trainer: Trainer, half: bool, threads: int) -> None:
         predict = trainer.model.predict
 
         def noted(images: torch.Tensor, *arguments: object, **named: object) -> object:
