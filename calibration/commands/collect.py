@@ -33,6 +33,7 @@ The set stays on this machine. It holds pictures of people, unblurred, and is de
 calibration command opens it next, or by --purge, which belongs into a nightly job.
 The same command goes on where it was stopped.
 """
+STOPPED = 130
 _SAVED = 10.0
 """Seconds between two writings of the set's description."""
 _MOST_DAYS = 366
@@ -100,6 +101,13 @@ def run(options: argparse.Namespace) -> int:
         _collect(
             sources, detect, tracking(settings.detector), collection, options.duration, console
         )
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what was taken is in {options.output}, and the same command goes on",
+            soft_wrap=True,
+            markup=False,
+        )
+        return STOPPED
     finally:
         sources.stop()
         collection.save()

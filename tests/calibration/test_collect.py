@@ -3,7 +3,12 @@
 import json
 import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,6 +23,7 @@ from calibration.sets import CalibrationSet, check_set, purge, read_set, write_s
 from pipeline.frames import Detections, Frame, Tracks
 from pipeline.track import TrackerSettings
 
+ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 PICTURE = np.full((270, 480, 3), 90, np.uint8)
 
@@ -230,6 +236,24 @@ def test_frames_stay_spread_over_a_restart(tmp_path):
         again.note(at(second), people())
     assert before > 10
     assert again.counts["a"][0] <= before + 2, "as rarely as before"
+
+
+def test_a_collection_that_is_stopped_is_kept_and_goes_on(test_data, tmp_path):
+    """By a real signal, as soon as there are pictures."""
+    network, folder = test_data / "models" / "yolox_nano.onnx", tmp_path / "set"
+    film = test_data / "clips" / "one-by-one-person-detection.mp4"
+    words = [sys.executable, "-m", "calibration", "collect", film, "-o", folder, "--rate", "25"]
+    words += ["--detector", network, "--duration", "600"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    last = time.monotonic() + 60
+    while not list(folder.rglob("*.jpg")) and time.monotonic() < last and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "the same command goes on" in told
+    assert "Traceback" not in told
+    assert read_set(folder).cameras == ("one-by-one-person-detection",)
 
 
 def test_a_film_becomes_a_balanced_set(test_data, tmp_path, capsys):

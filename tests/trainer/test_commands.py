@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,17 @@ def test_vectors_of_a_folder_are_the_network_s(site, trained, tmp_path):
     with torch.inference_mode():
         wanted = load_model(weights)(imagenet_normalised(torch.from_numpy(clip))[None]).embedding
     np.testing.assert_allclose(found["embedding"][5], wanted[0], atol=1e-4)
+
+
+def test_the_place_for_vectors_is_tried_before_the_work(site, trained, tmp_path, capsys):
+    broken = shutil.copytree(site, tmp_path / "site")
+    next(file for file in broken.rglob("*") if file.is_file()).write_bytes(b"no picture")
+    command = ["embed", "--weights", str(trained / "weights.safetensors"), str(broken), "-o"]
+    assert main([*command, "/dev/null/o.npz"]) == 2
+    assert "cannot write /dev/null/o.npz" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "o.npz")]) == 2
+    assert "is not a picture" in capsys.readouterr().err
+    assert not list(tmp_path.glob("o.npz*"))
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,19 @@
 """`embed`: a folder of tracklets to an .npz of vectors."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 from trainer.commands.subjects import embedder, mode_named
-from trainer.data.dataset import Tracklet
 from trainer.data.folder import numbered
 from trainer.embedding import embed
 from trainer.errors import StorageError
-from trainer.evaluation import FloatArray
 from trainer.files import drafted
 
 
@@ -25,7 +25,8 @@ def run(options: argparse.Namespace) -> None:
     network = embedder(
         Path(options.weights), mode_named(options.mode), options.device, options.threads
     )
-    with Progress(console=console, transient=True) as progress:
+    # The file is opened first: a place that cannot be written to is known before the work, not after it.
+    with _opened(options.output) as file, Progress(console=console, transient=True) as progress:
         task = progress.add_task("embedding", total=len(tracklets))
         vectors = embed(
             tracklets,
@@ -33,7 +34,13 @@ def run(options: argparse.Namespace) -> None:
             threads=options.threads,
             advance=lambda done: progress.advance(task, done),
         )
-    _write(options.output, vectors, found)
+        np.savez(
+            file,
+            embedding=vectors,
+            ids=np.array([tracklet.identity for tracklet in tracklets], np.int64),
+            cameras=np.array([tracklet.camera for tracklet in tracklets], np.int64),
+            tracklets=np.array([number for number, _ in found], np.int64),
+        )
     console.print(
         f"{len(tracklets)} tracklets, {vectors.shape[1]} values each: {options.output}",
         soft_wrap=True,
@@ -41,15 +48,10 @@ def run(options: argparse.Namespace) -> None:
     )
 
 
-def _write(path: Path, vectors: FloatArray, found: Sequence[tuple[int, Tracklet]]) -> None:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with drafted(path) as draft, draft.open("wb") as file:
-            np.savez(
-                file,
-                embedding=vectors,
-                ids=np.array([tracklet.identity for _, tracklet in found], np.int64),
-                cameras=np.array([tracklet.camera for _, tracklet in found], np.int64),
-                tracklets=np.array([number for number, _ in found], np.int64),
-            )
+            yield file
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
