@@ -152,7 +152,7 @@ def _in_order(written: bytes) -> bytes:
 
 
 def _run(arguments: Sequence[str], threads: int) -> str:
-    allowed = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    allowed = {"OMP_NUM_THREADS": str(threads), **os.environ}  # unless somebody said otherwise
     try:
         answer = subprocess.run(
             arguments, stdout=subprocess.PIPE, text=True, check=False, env=allowed

@@ -138,6 +138,7 @@ def test_what_is_made_side_by_side_shares_the_cores_and_the_last_one_has_them_al
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     save_file({"bias": torch.zeros(1)}, tmp_path / "made.safetensors")
     told, card = tmp_path / "told", tmp_path / "models" / "short.md"
     script = tmp_path / "step.sh"  # tells its threads, and waits for a file
