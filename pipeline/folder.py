@@ -45,10 +45,10 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
     Identities and the record for calibration stay where they are: they go on. So do `inputs`, which nobody made here.
     """
     with writing(folder):
-        kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdigit()}
+        kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdecimal()}
         events, summary = folder / "events.jsonl", folder / "summary.json"
         tracks = sorted((folder / "tracks").glob("*.txt"))
-        used = events.is_file() and (events.stat().st_size or summary.exists() or tracks)
+        used = tracks or summary.exists() or (events.is_file() and events.stat().st_size)
         if used:
             number = max(kept, default=0) + 1
             part = kept[number] = folder / _EARLIER / str(number)
@@ -64,7 +64,7 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
 
 def expired_parts(folder: Path, before: float) -> list[Path]:
     """Earlier parts of a run's folder into which nothing was written since. What nobody here made is none."""
-    parts = [part for part in parts_of(folder)[1:] if part.name.isdigit()]
+    parts = [part for part in parts_of(folder)[1:] if part.name.isdecimal()]
     return [part for part in parts if max(map(_written, [part, *part.rglob("*")])) < before]
 
 

@@ -1,10 +1,12 @@
 """Commands about who is known: `list`, `find` and `forget`. All of them may be used beside a live run."""
 
 import argparse
+import fcntl
 import json
+import os
 import time
-from collections.abc import Sequence, Set
-from contextlib import closing
+from collections.abc import Iterator, Sequence, Set
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -112,18 +114,23 @@ def forget_person(words: Sequence[str], console: Console) -> int:
         store, live = GalleryStore(database), False
     except StoreInUse:
         store, live = _visit(database), True
-    with closing(store):  # held meanwhile, so that no run begins to write
+    # Held meanwhile, so that no run begins to write, and nobody else rewrites the same files.
+    with closing(store), _alone(database.parent):
         # Somebody new may not be in the database yet, and a number that was not given out yet is nobody's.
         new = live and folder is not None and _told_of(folder, options.identity)
-        if live and folder is not None and not (new or store.knows(options.identity)):
-            raise SettingsError(f"{folder} knows no identity {options.identity}")
-        known, done = store.forget(options.identity), []
-        if live and folder is not None:
-            done.append(_await_erasure(folder, store, options.identity))
-            known = True
+        asked = not live or new or store.knows(options.identity)
+        known, done = asked and store.forget(options.identity), []
         names = store.names(options.identity)
         if folder is not None:
             done += [erase(part, names) for part in _quiet(folder, live)]
+        if live and folder is not None:
+            # Whom it has let go of since has left its files too, but may be in the record.
+            done.append(
+                _await_erasure(folder, store, options.identity)
+                if asked
+                else erase(folder, names, live=True)
+            )
+            known |= asked
     failures = [failure for part in done for failure in part.failures]
     if not (known or failures or any(done)):
         raise SettingsError(f"{folder or database} knows no identity {options.identity}")
@@ -178,6 +185,17 @@ def _events(folder: Path) -> str:
         return (folder / "events.jsonl").read_text()
     except FileNotFoundError:
         return ""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One at a time."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _quiet(folder: Path, live: bool) -> list[Path]:
@@ -249,7 +267,10 @@ def _picture(path: Path, box: tuple[int, int, int, int] | None) -> Image:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:  # it says that it is larger than any picture
+        image = None
     if image is None:
         raise SettingsError(f"{path} is not a picture that can be read")
     height, width = image.shape[:2]

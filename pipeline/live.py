@@ -6,6 +6,7 @@ network only ever costs frames, which are counted. The loop may look ahead: help
 the people in them while the caller's thread follows those of the last.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ _BINS = np.geomspace(1e-3, 1e3, 1401)
 """Edges of the latencies' histogram in seconds: one in a hundred apart."""
 TRACKING = TrackerSettings(patience=1.5, overlap=0.35, doubtful=0.15)
 """Who was lost for longer is recognised by looks, which err less than motion over long gaps."""
+_IDLE = 1.0
+"""Seconds between two looks at what else there is to do where no pictures come."""
 _STALLED = 1.0
 """Seconds that looking ahead waits for another tick: unless a file stalls, batches are the same in every run."""
 
@@ -126,6 +129,7 @@ class LiveLoop:
         self._trackers: dict[str, Tracker] = {}
         self._tracking = tracking
         self._now: float | None = None
+        self._idled = -math.inf
         self._effort = effort
         self._ahead = ahead
         self._hands = hands
@@ -162,7 +166,7 @@ class LiveLoop:
         waiting, embedded = meter.seconds["wait"], self._tracklets.counts.embedded
         if not self._looks:
             self._looks.extend(self._next(timeout))
-        frames = self._follow(*self._looks.popleft()) if self._looks else 0
+        frames = self._follow(*self._looks.popleft()) if self._looks else self._idle()
         if self._effort is not None:
             spent = time.perf_counter() - began
             # Ahead, a wait may have begun before this tick did.
@@ -249,6 +253,15 @@ class LiveLoop:
             self._sinks.ended(ended)
         meter.note(frames, self._clock())
         return len(frames)
+
+    def _idle(self) -> int:
+        """Where no camera shows anything, somebody may still be forgotten, and a day may end. No frames."""
+        now = time.monotonic()
+        if self._now is not None and now - self._idled >= _IDLE:
+            self._idled = now
+            self._sinks.events(self._identities.update([], [], self._now))
+            self._sinks.ended([])
+        return 0
 
     @property
     def failures(self) -> Mapping[str, str]:

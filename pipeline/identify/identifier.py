@@ -279,11 +279,16 @@ class Identifier:
         ]
         # A clock that leaps must not make everybody old at once. The first tick of a run is no leap.
         leap = math.isfinite(self._now) and now - self._now > _LEAP
-        if leap:
-            _log.warning("the clock leapt by %.0f s: nobody is forgotten for that", now - self._now)
-        self._now = now
         pause = min(60.0, settings.retention / 10)
-        if not leap and not self._swept <= now < self._swept + pause:
+        if leap:
+            _log.warning(
+                "the clock leapt by %.0f s: nobody is forgotten for that before %.0f s have passed",
+                now - self._now,
+                pause,
+            )
+            self._swept = now
+        self._now = now
+        if not self._swept <= now < self._swept + pause:
             self._swept = now
             gone.append(np.flatnonzero(table["last"] < now - settings.retention))
         surplus = len(gallery) - settings.rows

@@ -22,6 +22,8 @@ _ACCEPTED = (
     "webcam:N, /dev/videoN and synthetic:SITE/CAMERA"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
+_AT_LATER = re.compile(r"://[^/?#@]*[/?#].*@")
+_CUT = "seems to have /, ? or # in its password: write them as %2F, %3F and %23; and a @ that is in the path as %40."
 _HOST = re.compile(r"[\w.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")
 _SYNTHETIC = re.compile(r"(?P<site>[\w./-]+)/(?P<camera>[\w-]+)(\?(?P<query>.*))?")
 
@@ -214,12 +216,12 @@ def _split(text: str, shown: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        authority, _, rest = text.partition("://")[2].partition("/")
-        if "@" in rest or re.search(r"[?#].*@", authority):
-            raise AddressError(
-                f"{shown} seems to have /, ? or # in its password: write them as %2F, %3F and %23."
-            ) from None
+        if _AT_LATER.search(text):
+            raise AddressError(f"{shown} {_CUT}") from None
         raise AddressError(f"{shown} has a malformed host or port; a port is 1 to 65535.") from None
+    # A number before the / of a password is no port, and what follows is no path that may be shown.
+    if (port is not None or parts.netloc.endswith(":")) and _AT_LATER.search(text):
+        raise AddressError(f"{shown} {_CUT}")
     if port == 0:
         raise AddressError(f"{shown} has the port 0; a port is 1 to 65535.")
     return parts, port

@@ -67,7 +67,10 @@ def _read(path: Path) -> Image | None:
         return None
     if not data.size:
         return None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:  # it says that it is larger than any picture
+        return None
     return None if image is None else np.asarray(image, np.uint8)
 
 

@@ -61,7 +61,7 @@ class CameraReader:
         self._started: tuple[float, float] | None = None
         self._catching_up = False
         self._index = 0
-        self._live_since = 0.0
+        self._live_since = float("inf")
         self._quiet = False
         self._lock = Lock()  # guards everything below, which health() reads
         self._state = CameraState.CONNECTING
@@ -111,18 +111,20 @@ class CameraReader:
         policy, failures = self._options.restart, 0
         try:
             while not self._stop.is_set():
-                feed = self._open_feed()
-                error = self._session(feed)
+                feed, error = self._opened()
+                if feed:
+                    error = self._session(feed)
                 if self._stop.is_set():
                     return
-                if feed.finite:
+                if feed.finite if feed else not self.address.live:
                     self._finish(error)
                     return
                 settled = self._clock.now() - self._live_since > policy.settled
                 failures = 1 if settled else failures + 1
                 self._quiet = self._quiet and not settled
                 self._trouble(error or f"{self.address.display} ended the connection.")
-                while not feed.close():  # one that hangs must not be joined by another
+                # One that hangs must not be joined by another.
+                while feed and not feed.close():
                     if self._stop.wait(0.05):
                         return
                 if self._pause(self._stop, policy.delay(failures, self._random)):
@@ -133,19 +135,25 @@ class CameraReader:
             self._ended.set()
             self._on_end()
 
+    def _opened(self) -> tuple[Feed | None, str | None]:
+        """A new connection, or why there is none: a machine may be out of threads just now."""
+        self._live_since = float("inf")
+        try:
+            return self._open_feed(), None
+        except Exception as problem:
+            return None, self._broken(problem)
+
     def _session(self, feed: Feed) -> str | None:
         """One connection from beginning to end; what went wrong, if anything did."""
         with self._lock:
             self._feed = feed
-        self._live_since = float("inf")
         self._live_times.reconnected()
         try:
             self._watch(feed)
         except FeedError as problem:
             return str(problem)
         except Exception as problem:  # a defect or an exhausted machine: the others go on
-            _log.error("%s", self.address.redact(traceback.format_exc()))
-            return self.address.redact(f"{self.camera} broke: {type(problem).__name__}: {problem}")
+            return self._broken(problem)
         finally:
             feed.close()
             with self._lock:
@@ -153,6 +161,10 @@ class CameraReader:
                 self._damaged += feed.damaged
                 self._feed = None
         return None
+
+    def _broken(self, problem: Exception) -> str:
+        _log.error("%s", self.address.redact(traceback.format_exc()))
+        return self.address.redact(f"{self.camera} broke: {type(problem).__name__}: {problem}")
 
     def _watch(self, feed: Feed) -> None:
         """Delivers what the feed gives, and gives it up when it falls silent."""

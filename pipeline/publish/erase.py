@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -50,6 +50,8 @@ def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
                 count += erase_from(path, identities)
             except OutputError as error:
                 failures.append(str(error))
+            except FileNotFoundError:  # it moved on to where it will be looked for next
+                continue
             except OSError as error:
                 failures.append(f"{path} cannot be rewritten: {error.strerror}")
             except (ValueError, LookupError, TypeError):
@@ -58,11 +60,7 @@ def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
 
     events = rows = 0
     if live:
-        failures += [
-            f"{path} still shows them: the run that writes it could not take them out"
-            for path in tracks
-            if _shown(path, identities)
-        ]
+        taken(_check_gone, *tracks)
     else:
         events = taken(erase_events, folder / "events.jsonl")
         rows = taken(erase_rows, *tracks)
@@ -71,6 +69,14 @@ def erase(folder: Path, identities: Set[int], *, live: bool = False) -> Erased:
     shown = (folder / f"{path.stem}.mp4" for path in tracks)
     videos = tuple(path for path in shown if path.is_file())
     return Erased(events, rows, recorded, videos, tuple(failures))
+
+
+def _check_gone(path: Path, identities: Set[int]) -> int:
+    if _shown(path, identities):
+        raise OutputError(
+            f"{path} still shows them: the run that writes it could not take them out"
+        )
+    return 0
 
 
 def erase_events(path: Path, identities: Set[int]) -> int:
@@ -143,7 +149,9 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 def _erase_bars(path: Path, identities: Set[int]) -> int:
     bars = re.compile(rf'<g id="person-({"|".join(map(str, identities))})">.*</g>\n')
-    return _rewrite(path, lambda line: bars.sub("", line)) if path.is_file() else 0
+    if not path.is_file() or not bars.search(path.read_text()):
+        return 0
+    return _rewrite(path, lambda line: bars.sub("", line))
 
 
 def _rewrite(path: Path, kept: Callable[[str], str]) -> int:
@@ -159,13 +167,22 @@ def _rewrite(path: Path, kept: Callable[[str], str]) -> int:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """What will be in the place of `path`, whole."""
-    draft = path.with_name(f".{path.name}.part")
+    """What will be in the place of `path`, whole, and as old: what is kept for some days is kept no longer for it."""
+    draft, old = path.with_name(f".{path.name}.part"), _times(path)
+    folder = _times(path.parent)
     try:
         with draft.open("wb") as out:
             yield out
             out.flush()
             os.fsync(out.fileno())
+        os.utime(draft, ns=old)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder of somebody else
+            os.utime(path.parent, ns=folder)
+
+
+def _times(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_atime_ns, found.st_mtime_ns

@@ -57,6 +57,8 @@ _INSERT = {
     "looks": f"INSERT INTO looks SELECT number, ?, ?, ?, ? {_OF}",
 }
 
+_PASSES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""Trouble that may be over soon: what is to be written waits, as far as there is room."""
 _Key = tuple[str, int]
 _Row = tuple[object, ...]
 
@@ -184,12 +186,12 @@ class Recorder:
                 self._tidied = now
             self._unwiped = self._unwiped and not wipe(self._db)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not self._open:
+            if error.sqlite_errorcode & 0xFF not in _PASSES or not self._open:
                 raise
         else:
             return
-        excess = len(self._boxes) - _MOST["boxes"] // 10
-        del self._boxes[: max(excess, 0)]
+        for waiting, most in ((self._boxes, _MOST["boxes"]), (self._looks, _MOST["looks"])):
+            del waiting[: max(len(waiting) - most // 10, 0)]
 
     def _fill(self) -> None:
         """One transaction. Of a camera that has not shown a picture yet there is nothing to keep."""

@@ -91,8 +91,15 @@ class AnnotatedVideos:
         if camera not in self._videos:
             size = planes.shape[1], planes.shape[0] * 2 // 3
             path = self._folder / f"{camera}.mp4"
+            _claim(self._folder / "tracks" / f"{camera}.txt")
             self._videos[camera] = _Video(path, size, self._coarse, sighting.frame.time)
         self._videos[camera].write(planes, sighting.frame.time)
+
+
+def _claim(tracks: Path) -> None:
+    """A video goes where the tracks beside it go, even if nothing could be written into them."""
+    tracks.parent.mkdir(exist_ok=True)
+    tracks.touch()
 
 
 def annotate(sighting: Sighting) -> Plane:

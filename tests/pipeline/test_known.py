@@ -5,19 +5,26 @@ import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
+import threading
 import time
+import zlib
+from contextlib import closing
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from pipeline.cli import main
-from pipeline.folder import latest_run, set_aside
+from pipeline.errors import FeedError
+from pipeline.folder import expired_parts, latest_run, set_aside
 from pipeline.frames import TrackletUpdate
 from pipeline.identify import GalleryStore, Identifier, IdentifySettings
+from pipeline.ingest.folder import FolderFeed
 from pipeline.mot_text import read_mot
 from pipeline.publish.erase import erase
 
@@ -34,8 +41,6 @@ def run(finished, tmp_path):
 @pytest.fixture
 def portrait(finished, people, tmp_path):
     """Somebody in the hall as a picture of the whole scene, with the box and the number of the run's own tracks."""
-    import cv2
-
     tracks = read_mot(finished / "tracks" / "hall.txt")
     best = int(np.argmax(tracks.boxes[:, 3] - tracks.boxes[:, 1]))
     with av.open(str(people)) as film:
@@ -264,6 +269,104 @@ def test_a_live_run_takes_it_too(networks, test_data, tmp_path, words_for, event
     assert names & set(tracks.ids.tolist()), "and it was recording"
     assert len(tracks.ids), "whoever is still in view is somebody new"
     assert f">{identity}</text>" not in (output / "report.html").read_text()
+
+
+def part_of(run, *people, rows=1):
+    """What an earlier day of this run left of some people."""
+    part = run / "earlier" / "1"
+    (part / "tracks").mkdir(parents=True)
+    event = {"kind": "founded", "camera": "hall", "time": 1.0, "score": 0.0, "previous": None}
+    (part / "events.jsonl").write_text(
+        "".join(json.dumps({**event, "identity": n, "local_id": n}) + "\n" for n in people)
+    )
+    lines = (
+        f"{f},{n},1.0,1.0,9.0,9.0,0.900,-1,-1,-1\n" for f in range(1, rows + 1) for n in people
+    )
+    (part / "tracks" / "hall.txt").write_text("".join(lines))
+    (part / "report.html").write_text("<html>\n</html>\n")
+    return part
+
+
+def test_whom_a_live_run_has_let_go_of_is_erased_from_the_days_before(tmp_path, capfd):
+    part = part_of(tmp_path, 17)
+    with closing(GalleryStore(tmp_path / "identities.db", "net", 4)) as store:
+        store.reserve(100)
+        store.flush()
+        (tmp_path / "events.jsonl").touch()
+        assert main(["forget", str(tmp_path), "17"]) == 0
+        assert main(["forget", str(tmp_path), "17"]) == 2
+    assert "identity 17 is forgotten (1 events, 1 rows" in capfd.readouterr().err
+    assert (part / "events.jsonl").read_text() == (part / "tracks" / "hall.txt").read_text() == ""
+
+
+def test_what_a_live_run_does_not_answer_for_is_erased_all_the_same(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("pipeline.known._PATIENCE", 0.2)
+    part = part_of(tmp_path, 1)
+    store = GalleryStore(tmp_path / "identities.db", "net", 8)
+    with closing(Identifier(IdentifySettings(), store)) as identifier:
+        look = np.eye(8, dtype=np.float32)[0]
+        identifier.update([TrackletUpdate("hall", 1, 1e9, look, 8, 1.0)], [], 1e9)
+        store.flush()
+        assert main(["forget", str(tmp_path), "1"]) == 2  # nobody turns the loop
+    assert "repeat this when that run has ended" in capfd.readouterr().err
+    assert (part / "events.jsonl").read_text() == ""
+
+
+def test_two_may_be_forgotten_at_once(tmp_path, capfd):
+    part = part_of(tmp_path, 17, 18, 19, rows=60_000)
+    with closing(GalleryStore(tmp_path / "identities.db", "net", 4)) as store:
+        store.reserve(100)
+        store.flush()
+        answers: list[int] = []
+        several = [
+            threading.Thread(target=lambda n=n: answers.append(main(["forget", str(tmp_path), n])))
+            for n in ("17", "18")
+        ]
+        for one in several:
+            one.start()
+        for one in several:
+            one.join()
+    assert answers == [0, 0]
+    rows = (part / "tracks" / "hall.txt").read_text().splitlines()
+    assert len(rows) == 60_000
+    assert {row.split(",")[1] for row in rows} == {"19"}
+
+
+def test_forgetting_somebody_keeps_no_day_for_longer(tmp_path):
+    now, day = time.time(), 86400
+    part = part_of(tmp_path, 17, 18)
+    for path in (*part.rglob("*"), part):
+        os.utime(path, (now - 13 * day, now - 13 * day))
+    assert erase(part, {17}).rows == 1
+    assert expired_parts(tmp_path, now - 13.5 * day) == []
+    assert expired_parts(tmp_path, now - 12.5 * day) == [part]
+
+
+def test_files_that_move_on_meanwhile_are_no_failure(tmp_path):
+    part = part_of(tmp_path, 17)
+    (part / "tracks" / "court.txt").symlink_to("gone")
+    assert erase(part, {18}, live=True).failures == ()
+    assert erase(part, {17}).failures == ()
+
+
+def test_a_picture_that_says_it_is_larger_than_any_is_none(tmp_path, run, capfd):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    vast = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0"))
+    (tmp_path / "2.png").write_bytes(vast + chunk(b"IEND", b""))
+    assert main(["find", str(run), "--image", str(tmp_path / "2.png")]) == 2
+    assert "is not a picture that can be read" in capfd.readouterr().err
+    small = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    for name in "13":
+        (tmp_path / f"{name}.png").write_bytes(small)
+    shown = []
+    with pytest.raises(FeedError, match=r"1 of 3 pictures in .* the first is 2.png"):
+        shown.extend(FolderFeed(tmp_path, 25).pictures())
+    assert len(shown) == 2
 
 
 def test_a_database_of_before_weights_were_noted_is_still_good(tmp_path):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from engines.engine import TensorSpec
 from engines.streaming import FrameAverages, StreamingReid
 from pipeline.frames import Detections, EventKind, Frame
-from pipeline.identify import Identifier, IdentifySettings
+from pipeline.identify import GalleryStore, Identifier, IdentifySettings
 from pipeline.live import STAGES, LiveLoop
 from pipeline.publish import TrackFiles
 from pipeline.tracklets import Tracklets
@@ -154,6 +155,26 @@ def test_a_tick_without_frames_does_nothing():
     assert [loop.tick(), loop.tick(), loop.tick()] == [0, 1, 0]
     assert len(sink.sightings) == 1
     assert loop.meter.ticks == 1
+
+
+def test_somebody_is_forgotten_also_while_no_camera_shows_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.live._IDLE", 0.0)
+    sink = Recorder()
+    path = tmp_path / "identities.db"
+    with closing(Identifier(IdentifySettings(), GalleryStore(path, "colours", 3))) as identities:
+        loop, _ = loop_over([[picture(n)] for n in range(40)], sink, identities=identities)
+        for _ in range(40):
+            loop.tick()
+        (founded,) = (event for event in sink.told if event.kind is EventKind.FOUNDED)
+        with closing(GalleryStore(path, owner=False)) as visit:
+            visit.forget(founded.identity)
+        deadline = time.monotonic() + 10
+        while sink.told[-1].kind is not EventKind.FORGOTTEN and time.monotonic() < deadline:
+            assert loop.tick(0.01) == 0
+            time.sleep(0.02)
+        assert (sink.told[-1].kind, sink.told[-1].identity) == (EventKind.FORGOTTEN, 1)
+        assert identities.count == 0
+        loop.finish()
 
 
 def test_a_camera_that_changes_its_resolution_uses_no_local_id_again():

@@ -11,9 +11,11 @@ import cv2
 import pytest
 
 from pipeline.cli import main
-from pipeline.folder import FileSettings
+from pipeline.folder import FileSettings, set_aside
 from pipeline.mot_text import read_mot
+from pipeline.publish.erase import erase
 from pipeline.publish.parts import Parts
+from pipeline.publish.sink import EverySink
 from tests.pipeline.sightings import event, sighting
 
 DAY = 86400.0
@@ -95,15 +97,79 @@ def test_a_clock_that_leaps_gets_a_day_to_be_set_right(tmp_path, caplog):
     clock.now = time.time()
     part = tmp_path / "earlier" / "1"
     part.mkdir(parents=True)
+    (part / "old").touch()
     parts, _ = opened(tmp_path, FileSettings(), clock, video=False, steady=lambda: watch.now)
     clock.now += 20 * DAY
     show(parts, 0, {1: 5})
-    assert part.is_dir()
+    assert (part / "old").exists()
     assert [r.getMessage() for r in caplog.records if "clock leapt by 1728000 s" in r.getMessage()]
     clock.now += DAY  # nobody set it right, and the watch slept: so it is
     show(parts, 1, {1: 5})
     parts.close()
-    assert not part.exists()
+    assert not (part / "old").exists()
+
+
+def test_a_part_that_cannot_begin_is_tried_again_and_what_is_old_makes_room_for_it(
+    tmp_path, caplog
+):
+    """A file stands where the next part's folder would be, as a full disk would be in the way."""
+    clock, watch = Clock(), Clock()
+    clock.now = time.time()
+    parts, _ = opened(tmp_path, FileSettings(), clock, video=False, steady=lambda: watch.now)
+    loop = EverySink([parts])
+    show(loop, 0, {1: 5}, ("founded", 5, 1))
+    (tmp_path / "earlier").touch()
+    clock.now += DAY
+    watch.now += DAY
+    show(loop, 1, {1: 5})
+    show(loop, 2, {1: 5})
+    assert "Parts" in parts.failures
+    assert not loop.failures
+    (tmp_path / "earlier").unlink()
+    show(loop, 3, {1: 5})
+    watch.now += 61
+    clock.now += 61
+    show(loop, 4, {1: 5})
+    show(loop, 5, {1: 5})
+    assert not parts.failures
+    loop.close()
+    frames = [
+        read_mot(p / "tracks" / "hall.txt").frames.tolist()
+        for p in (tmp_path / "earlier" / "1", tmp_path)
+    ]
+    assert frames == [[1, 2], [6]], "from the end of the tick on in which it was tried"
+    told = [r.getMessage() for r in caplog.records]
+    assert sum("no files are written for now" in line for line in told) == 1
+
+
+def test_a_day_whose_events_were_moved_away_is_set_aside_all_the_same(tmp_path):
+    clock = Clock()
+    parts, _ = opened(tmp_path, FileSettings(keep_days=0), clock, video=True)
+    show(parts, 0, {1: 5}, ("founded", 5, 1))
+    (tmp_path / "events.jsonl").unlink()
+    clock.now += DAY
+    show(parts, 1, {1: 5})
+    show(parts, 2, {1: 5})
+    parts.close()
+    old = tmp_path / "earlier" / "1"
+    assert [pictures(p / "hall.mp4") for p in (old, tmp_path)] == [2, 1]
+    assert read_mot(old / "tracks" / "hall.txt").frames.tolist() == [1, 2]
+
+
+def test_a_video_goes_with_its_day_though_tracks_failed_before_it_began(tmp_path):
+    parts, _ = opened(tmp_path, FileSettings(), Clock(), video=True)
+    (tmp_path / "tracks" / "hall.txt").mkdir()
+    show(parts, 0, {1: 5}, ("founded", 5, 1))
+    assert "TrackFiles" in parts.failures
+    parts.sighting(sighting(1, {1: 5}, time=1e9 + 0.1, camera="court"))
+    parts.close()
+    assert pictures(tmp_path / "court.mp4") == 1
+    assert tmp_path / "court.mp4" in erase(tmp_path, {5}).videos
+    set_aside(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "earlier" / "1").glob("*.mp4")) == [
+        "court.mp4",
+        "hall.mp4",
+    ]
 
 
 def test_a_run_that_ends_by_itself_is_one_part(tmp_path):

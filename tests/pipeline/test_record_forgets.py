@@ -66,6 +66,25 @@ def in_bytes(path, local):
     return any(look in part.read_bytes() for part in path.parent.glob(path.name + "*"))
 
 
+def test_a_disk_that_is_full_for_a_moment_costs_the_record_nothing(tmp_path):
+    path = tmp_path / "record.db"
+    recorder = Recorder(path, "a-network")
+    tick(recorder, 0, {1: 5})
+    (pages,) = recorder._db.execute("PRAGMA page_count").fetchone()
+    recorder._db.execute(f"PRAGMA max_page_count = {pages}")
+    crowd = dict.fromkeys(range(1, 400), 0)
+    for index in range(1, 12):
+        tick(recorder, index, crowd)
+    assert held(path)[0] < set(crowd)
+    recorder._db.execute("PRAGMA max_page_count = 1000000")
+    tick(recorder, 20, crowd)
+    recorder.close()
+    assert held(path)[0] == set(crowd)
+    with closing(sqlite3.connect(path)) as db:
+        times = {time for (time,) in db.execute("SELECT time FROM boxes WHERE x0 = 399")}
+    assert min(times) == 1001.0, "from when the disk was full"
+
+
 @pytest.fixture
 def run(tmp_path):
     """A folder in which two runs recorded: 1 is local 11 and then 21, 2 is local 12, and of 13 nobody knows."""

@@ -319,6 +319,10 @@ def test_a_clock_that_leaps_forgets_nobody(caplog):
     assert (left.kind, left.time) == (EventKind.LEFT, pytest.approx(1.4))
     assert [p.identity for p in identifier.list()] == [1]
     assert "the clock leapt by 1699999998 s" in caplog.text
+    identifier.update([], [], 1.7e9 + 5)  # somebody has time to set it right…
+    assert identifier.count == 1
+    identifier.update([], [], 1.7e9 + 15)  # …and if nobody does, it is right
+    assert identifier.count == 0
 
 
 def test_an_identity_keeps_the_tracklets_that_differ_most():

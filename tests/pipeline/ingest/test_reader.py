@@ -125,6 +125,24 @@ def test_an_absent_camera_is_tried_ever_more_rarely_and_told_once(caplog):
     ]
 
 
+def test_a_machine_that_is_out_of_threads_loses_no_camera():
+    class Exhausted(Script):
+        def feed(self):
+            if self.opened < 2:
+                self.opened += 1
+                raise RuntimeError("can't start new thread for hunter22")
+            return super().feed()
+
+    script = Exhausted([], [], ["picture", 11.0])
+    health = script.play(restart=RestartPolicy(jitter=0.0)).health()
+    assert script.delays[:2] == [0.5, 1]
+    assert health.frames == 1
+    refusing = Exhausted([], [])
+    told = refusing.play().health().error
+    assert "can't start new thread" in told
+    assert "hunter22" not in told
+
+
 def test_a_good_connection_makes_the_next_failure_the_first_and_a_brief_one_does_not():
     good, brief = ["picture", 11.0], ["picture", 9.0]
     script = Script(["refused"], ["refused"], brief, good, ["refused"], brief)
