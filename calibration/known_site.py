@@ -36,6 +36,10 @@ def _ground(name: str, camera: Mapping[str, object]) -> GroundSettings:
         raise ValueError(f"image_to_floor of {name} holds what is no number")
     lens: tuple[float, ...] = ()
     distortion = np.array(camera.get("distortion", []), np.float64)
+    if distortion[2:].any():
+        raise ValueError(
+            f"distortion of {name} has more than its first two numbers, and no more are understood"
+        )
     if distortion.any():
         intrinsic = np.array(camera["matrix"], np.float64).reshape(3, 3)
         fx, fy, cx, cy = intrinsic[0, 0], intrinsic[1, 1], intrinsic[0, 2], intrinsic[1, 2]

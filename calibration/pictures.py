@@ -32,6 +32,8 @@ def tracklets_of(paths: Sequence[Path]) -> dict[str, list[Path]]:
         tracklet, mark, number = path.stem.rpartition("F")
         if mark and number.isdigit():
             found[tracklet].append(path)
+    for frames in found.values():
+        frames.sort(key=lambda path: int(path.stem.rpartition("F")[2]))
     return found
 
 

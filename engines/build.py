@@ -102,7 +102,7 @@ def build(
             importlib.import_module("engines.graphs").halve(graph.path)
         manifest = _manifest(request, graph)
         if not force and _is_there(request.output, manifest):
-            _carry_likeness(request)
+            carry_likeness(request)
             return read_manifest(request.output), False
         return package(request, graph, report), True
 
@@ -119,6 +119,7 @@ def package(
     backend = load_backend(request.backend)
     manifest = replace(_manifest(request, graph), quantisation=quantisation)
     manifest = replace(manifest, command=command or manifest.command)
+    before = source_of(request.output)
     with draft(request.output) as folder:
         report(f"compiling for {request.backend} in {request.precision}")
         plan = _compile(request, graph, folder)
@@ -137,14 +138,27 @@ def package(
         )
         engine.close()
         sealed = seal(folder, manifest, request.output)
-    _carry_likeness(request)
+    carry_likeness(request, stale=before not in ("", sealed.source_sha256))
     return sealed
 
 
-def _carry_likeness(request: Request) -> None:
-    """What a likeness of these weights says, if that is written down beside them, to beside the package."""
+def source_of(path: Path) -> str:
+    """Which weights the package that is there was made from; none: no such thing."""
+    try:
+        return read_manifest(path).source_sha256
+    except PackageError:
+        return ""
+
+
+def carry_likeness(request: Request, *, stale: bool = False) -> None:
+    """What a likeness of these weights says, if that is written down beside them, to beside the package.
+
+    `stale`: what is there was said of other weights, and goes.
+    """
     told = request.source.with_suffix(LIKENESS)
     target = request.output.with_name(request.output.name + LIKENESS)
+    if stale and told.resolve() != target.resolve():
+        target.unlink(missing_ok=True)
     if (
         request.kind in (None, Kind.GRL_STREAM)
         and told.is_file()
@@ -283,7 +297,11 @@ def _compile(request: Request, graph: Graph, folder: Path) -> Path:
         )
         if isinstance(model, Path):
             model = openvino.read(model)
-        ov.save_model(model, folder / "model.xml", compress_to_fp16=request.compact)
+        try:
+            ov.save_model(model, folder / "model.xml", compress_to_fp16=request.compact)
+        except RuntimeError as error:  # of a full disk it says no more
+            reason = str(error).strip().splitlines()[-1]
+            raise PackageError(f"cannot write {request.output}: {reason}") from error
         return folder / "model.xml"
     if request.backend == "torch":
         shutil.copy(request.source, folder / "weights.safetensors")

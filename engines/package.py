@@ -129,6 +129,8 @@ class Manifest:
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
     """A folder to build in, beside where the package will be. `seal` turns it into the package."""
+    if path.name in ("", ".."):
+        raise PackageError(f"{path} is no name for a package")
     folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         folder.mkdir(parents=True)
@@ -156,8 +158,9 @@ def seal(folder: Path, manifest: Manifest, path: Path) -> Manifest:
     path.rename(aside)
     try:
         folder.rename(path)
-    except OSError:
-        aside.rename(path)
+    except BaseException:
+        if not path.exists():
+            aside.rename(path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
     return complete

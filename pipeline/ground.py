@@ -29,6 +29,8 @@ _TALL = (0.8, 2.3)
 """Metres between which people measure who stand there with feet and head."""
 _ROUNDS, _CLOSE = 20, 1e-6
 """At most, to undo a lens's bend, and how near that must come, in focal lengths."""
+_FARTHEST = 1e5
+"""From the floor's origin: places are kept in 32 bits, which are a centimetre there."""
 _EDGE = 2.0
 """Pixels from the picture's border within which a box is taken to be cut by it."""
 
@@ -62,15 +64,31 @@ class OverlapSettings:
     """Outline, in the frame of both cameras."""
 
 
+def _check_floor(matrix: Floats, below: Floats, where: str) -> None:
+    """That it tells places apart, wherever the floor's origin is, and in the numbers that places are kept in.
+
+    `below`: the lower border's middle on the floor, homogeneous.
+    """
+    place = below[:2] / below[2] if below[2] else np.full(2, np.nan)
+    if np.isfinite(place).all():
+        matrix = matrix - np.outer([*place, 0.0], matrix[2])  # from there on
+    largest = np.abs(matrix).max(axis=1).prod()
+    if not abs(np.linalg.det(matrix)) > 1e-12 * largest:
+        raise SettingsError(f"{where}: floor must be nine numbers of a homography")
+    if np.abs(place).max() > _FARTHEST:
+        raise SettingsError(
+            f"{where}: the floor's origin is {np.abs(place).max():.0f} away, where places would be rounded by "
+            f"centimetres: choose one within {_FARTHEST:.0f}"
+        )
+
+
 class FloorMap:
     """Pixels of one camera to its floor and back."""
 
     def __init__(self, settings: GroundSettings) -> None:
         matrix = np.array(settings.floor, np.float64)
         where = f"[[ground]] of camera '{settings.camera}'"
-        if matrix.shape != (9,) or abs(np.linalg.det(matrix.reshape(3, 3))) <= 1e-12 * (
-            np.abs(matrix).max() ** 3
-        ):
+        if matrix.shape != (9,) or not np.isfinite(matrix).all():
             raise SettingsError(f"{where}: floor must be nine numbers of a homography")
         if len(settings.lens) not in {0, 6} or (settings.lens and not min(settings.lens[:2]) > 0):
             raise SettingsError(
@@ -87,6 +105,7 @@ class FloorMap:
             raise SettingsError(
                 f"{where}: its lens would bend the picture's lower border over itself"
             )
+        _check_floor(matrix, matrix @ [*middle, 1.0], where)
         self._matrix = matrix * np.sign(depth or 1.0)
         """(3, 3) with the sign at which what lies below the horizon has a positive depth."""
         self._back = np.linalg.inv(self._matrix)

@@ -122,11 +122,15 @@ def _jobs(request: DetectRequest, folder: Path) -> list[_Job]:
         f"generated:{_CAMERAS}:{request.seed * 1000 + k}" for k in range(invented)
     )
     cameras = [(name, camera.name) for name in sites for camera in load_site(name).cameras]
-    held = max(1, round(len(cameras) * request.val_share))
+    if len(cameras) < 2:
+        raise RequestError(
+            "there is one camera only, and it cannot be learnt from and judged by at once"
+        )
+    held = min(max(1, round(len(cameras) * request.val_share)), len(cameras) - 1)
     order = np.random.default_rng([request.seed, 29]).permutation(len(cameras))
     halves: list[tuple[Literal["train", "val"], list[int], int]] = [
         ("val", [int(k) for k in order[:held]], max(1, round(request.images * request.val_share))),
-        ("train", [int(k) for k in order[held:]] or [int(order[0])], 0),
+        ("train", [int(k) for k in order[held:]], 0),
     ]
     halves[1] = "train", halves[1][1], request.images - halves[0][2]
     jobs = []

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,7 +66,7 @@ class _Table:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 - NaN
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise SiteError(f"Site {self.where}: {key} must be a number, not {value!r}.")
         return float(value)
 
@@ -74,7 +75,7 @@ class _Table:
     ) -> tuple[float, ...]:
         value = self.get(key, default)
         good = isinstance(value, list | tuple) and len(value) == count
-        if not good or not all(isinstance(v, int | float) and v == v for v in value):  # type: ignore[attr-defined]  # noqa: PLR0124
+        if not good or not all(isinstance(v, int | float) and isfinite(v) for v in value):  # type: ignore[attr-defined]
             raise SiteError(f"Site {self.where}: {key} must be {count} numbers, not {value!r}.")
         return tuple(float(v) for v in value)  # type: ignore[attr-defined]
 
@@ -145,8 +146,11 @@ def _site(table: _Table) -> Site:
         cameras=cameras,
     )  # fmt: skip
     table.done()
-    if len({camera.name for camera in cameras}) != len(cameras) or not cameras:
+    names = {camera.name for camera in cameras}
+    if len(names) != len(cameras) or not cameras:
         raise SiteError(f"Site {table.where} needs cameras with names that differ.")
+    if any(name != Path(name).name or not name.isprintable() for name in names):
+        raise SiteError(f"Site {table.where} names a camera as no file can be named.")
     if len(site.doors) < 2 or site.people < 1 or not (x0 < x1 and y0 < y1 and site.fps > 0):
         raise SiteError(
             f"Site {table.where} needs two doors, some people, bounds in order and a frame rate."
@@ -228,8 +232,8 @@ def _generated(text: str) -> tuple[int, int]:
         parts = [int(part) for part in text.split(":")[1:]]
     except ValueError:
         parts = []
-    if not 1 <= len(parts) <= 2 or not 1 <= parts[0] <= 200:
+    if not 1 <= len(parts) <= 2 or not 1 <= parts[0] <= 200 or min(parts) < 0:
         raise SiteError(
-            f"{text} is not generated:CAMERAS or generated:CAMERAS:SEED with 1 to 200 cameras."
+            f"{text} is not generated:CAMERAS or generated:CAMERAS:SEED with 1 to 200 cameras, and a seed from 0 on."
         )
     return parts[0], parts[1] if len(parts) == 2 else 0

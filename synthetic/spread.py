@@ -1,8 +1,10 @@
 """Jobs over processes, with a bar for each."""
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -55,16 +57,26 @@ def spread(
                 work(job, _BarTally(progress, bar))
             return
         start = partial(_inherit, counters)
-        with ProcessPoolExecutor(processes, context, initializer=start) as pool:
+        with ProcessPoolExecutor(processes, context, initializer=start) as pool, _at_once(pool):
             waiting = {pool.submit(_run, work, job, row) for row, job in enumerate(jobs)}
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
                 for bar, counter in zip(bars, counters, strict=True):
                     progress.update(bar, completed=counter.value)
                 for future in done:
-                    if (error := future.exception()) is not None:
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        raise error
+                    future.result()
+
+
+@contextmanager
+def _at_once(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Whatever ends it, an error or Ctrl-C, ends all jobs now, and not after those that were begun."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
 
 
 class _BarTally(Tally):
@@ -84,6 +96,9 @@ class _Shared:
 
 
 def _inherit(counters: Sequence[Counter]) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal tells all; whoever began them ends them
     _Shared.counters = counters
 
 

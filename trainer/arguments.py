@@ -102,7 +102,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--judge-every", type=_positive, default=5, help="epochs (5)")
     train.add_argument(
         "--settle",
-        type=int,
+        type=_none_or_enough,
         default=1000,
         metavar="TRACKLETS",
         help="with which the memory of a causal network is measured in the end, as `settle` does (1000; 0: not)",
@@ -305,7 +305,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _none_or_enough(text: str) -> int:
+    """As `settling` wants them."""
+    if text != "0" and _positive(text) < 64:
+        raise argparse.ArgumentTypeError("must be 0, or 64 and more")
+    return int(text)
+
+
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text}")
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to {2**31 - 1}, not {text}"
+        )
     return int(text)

@@ -62,7 +62,10 @@ def load(folder: Path, training: Mapping[str, str]) -> Checkpoint:
         checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint in {folder} to resume from") from error
-    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+    except (
+        OSError, RuntimeError, EOFError, TypeError, ValueError, LookupError, AttributeError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             f"{path} is not a whole checkpoint of ours ({_first_line(error)})"
         ) from error

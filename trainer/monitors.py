@@ -91,10 +91,15 @@ class History:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The lines of a folder's history; a last line cut off by a kill is left out."""
+    """The lines of a folder's history; what a kill or a loss of power left of a line is left out."""
     path = folder / HISTORY
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.is_file() else []
+    found = []
+    for line in lines:
+        if line.endswith("\n"):
+            with suppress(ValueError):
+                found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict) and "step" in entry]
 
 
 class TensorBoard:

@@ -17,8 +17,9 @@ def reranked(
     """
     everyone = np.concatenate([queries, gallery]).astype(np.float64)
     distances = np.maximum(2 - 2 * everyone @ everyone.T, 0)
-    distances = (distances / distances.max(0)).T.astype(np.float32)
+    distances = (distances / np.maximum(distances.max(0), 1e-12)).T.astype(np.float32)
     count = len(everyone)
+    k2 = min(k2, count)
     kept = min(max(k1 + 1, k2), count)
     # Of equally near ones the first: other ways to sort choose by what the processor can do.
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :kept]

@@ -14,7 +14,7 @@ from trainer.data import Tracklet
 from trainer.data.loading import ahead
 from trainer.data.sampling import evenly_run
 from trainer.data.transforms import augment, read_clip
-from trainer.errors import DataError
+from trainer.errors import DataError, UsageError
 from trainer.model import GRL, load_model, save_model
 from trainer.model.grl import SEGMENT
 from trainer.model.registry import network_name, notes_of
@@ -62,6 +62,10 @@ def settle(network: GRL, tracklets: Sequence[Tracklet], how: Settling, console: 
     if len(long) < _FEWEST:
         raise DataError(
             f"{len(long)} tracklets have {SEGMENT} frames or more: {_FEWEST} of them are needed"
+        )
+    if how.tracklets < _FEWEST:
+        raise UsageError(
+            f"{how.tracklets} tracklets are too few to settle by: {_FEWEST} are needed"
         )
     rng = np.random.default_rng(how.seed)
     chosen = [long[i] for i in rng.permutation(len(long))[: how.tracklets]]

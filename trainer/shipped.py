@@ -119,11 +119,13 @@ def make(
     try:
         output.mkdir(parents=True, exist_ok=True)
         _keep(weights, target)
-        (output / f"{target.stem}.md").write_text(_card(shipped, target, scores, minutes))
+        with drafted(output / f"{target.stem}.md") as draft:
+            draft.write_text(_card(shipped, target, scores, minutes))
     except SafetensorError as error:
         raise TrainingError(f"{weights} holds no weights: {error}") from error
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:  # torch's word for a full disk
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise StorageError(f"cannot write {target}: {reason}") from error
     tell(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     for package in shipped.packages:
         command = _filled(package, work, output)
@@ -134,13 +136,15 @@ def make(
 def _keep(source: Path, target: Path) -> None:
     """A copy to ship. Matrices of ours are kept in half precision, which is enough to go on from."""
     if source.suffix == ".pt":
-        forget_whereabouts(source, target)
+        with drafted(target) as draft:
+            forget_whereabouts(source, draft)
         return
     with safe_open(source, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         notes = file.metadata()
     narrow = {key: t.half() if t.ndim > 1 else t for key, t in tensors.items()}
-    target.write_bytes(_in_order(save(narrow, metadata=notes)))
+    with drafted(target) as draft:
+        draft.write_bytes(_in_order(save(narrow, metadata=notes)))
 
 
 def _in_order(written: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import sys
@@ -84,7 +85,10 @@ def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
         )
     try:
         metrics = _train(plan, str(last) if plan.resume else plan.start, data)
-    except (OSError, RuntimeError, ValueError, SyntaxError, LookupError, AttributeError) as error:
+    except (
+        OSError, RuntimeError, EOFError, TypeError, ValueError, SyntaxError, LookupError, AttributeError,
+        pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         reason = re.sub(r"\x1b\[[0-9;]*m", "", reason)
         sets = ", ".join(map(str, plan.data))

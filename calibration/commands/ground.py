@@ -83,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
         _from_people(options, found, fixed, console)
     grounds = {ground.camera: ground for ground in before} | found.grounds
     shared = overlaps(list(grounds.values()))
-    write_ground(options.site, list(grounds.values()), shared, found)
     write_ground_page(page, list(grounds.values()), shared, found.marks, found.evidence)
+    write_ground(options.site, list(grounds.values()), shared, found)
     _tell(options, console, found, grounds, shared, page)
     return 0
 

@@ -117,9 +117,9 @@ def run(options: argparse.Namespace) -> int:
         apart = told_by(looks, who) if who is not None and seen.sorted else surely(looks)
         found = thresholds(looks, apart, rates)
     outcome = _outcome(options, seen, likeness, found)
+    _write_page(Path(outcome.page), seen, likeness, outcome)
     if options.site:
         _write_site(options.site, seen, outcome)
-    _write_page(Path(outcome.page), seen, likeness, outcome)
     _tell(console, options, outcome)
     return 0
 

@@ -94,9 +94,9 @@ def run(options: argparse.Namespace) -> int:
     folder = options.run if options.run.is_dir() else options.run.parent
     page = options.page or folder / "travel.html"
     outcome = _outcome(record, ways, company, truth, str(page))
+    _write_page(page, record, ways, company, outcome)
     if options.site:
         _write_site(options.site, settings, record, outcome, len(looks))
-    _write_page(page, record, ways, company, outcome)
     _tell(console, options, outcome)
     return 0
 

@@ -148,9 +148,13 @@ def is_stream(kind: Kind) -> bool:
 def _boxes(path: Path, image: Image) -> FloatArray:
     try:
         rows = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-        found = np.array([row[1:5] for row in rows if row and row[0] == "0"], np.float32)
+        found = np.array([row[1:] for row in rows if row and row[0] == "0"], np.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is not a label file of the YOLO layout: {error}") from error
+    if found.size and (found.shape[1:] != (4,) or not np.isfinite(found).all()):
+        raise UsageError(
+            f"{path} is not a label file of the YOLO layout: a box is its class and four numbers"
+        )
     centre, size = np.split(found.reshape(-1, 4), 2, axis=1)
     scale = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
     return np.asarray(np.hstack([centre - size / 2, centre + size / 2]) * scale, np.float32)

@@ -17,7 +17,7 @@ from calibration.int8 import judges, ranges, sensitivity
 from calibration.int8.ranges import Range
 from calibration.int8.samples import Samples, crop_samples, frame_samples
 from calibration.int8.sensitivity import Cost
-from engines.build import Graph, Request, float_graph, package
+from engines.build import Graph, Request, carry_likeness, float_graph, package, source_of
 from engines.engine import Engine
 from engines.onnxruntime import ONNXRuntimeEngine
 from engines.opening import open_engine
@@ -195,11 +195,14 @@ class _Work:
             drift=drift,
         )
         engine.close()
+        replaced = source_of(self._order.output)
         written = reissue(
             self._request.output,
             replace(manifest, quantisation=quantisation, command=self._order.command),
             self._order.output,
         )
+        there = replace(self._request, output=self._order.output)
+        carry_likeness(there, stale=replaced not in ("", written.source_sha256))
         return Outcome(written, self._ranges, costs, speed)
 
     def _samples(self) -> tuple[Samples, Samples]:

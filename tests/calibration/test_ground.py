@@ -14,6 +14,7 @@ from calibration.floor_plan import area, overlaps, shared
 from calibration.homography import apply, fit
 from calibration.known_site import read_known
 from calibration.point_pairs import PointPairs, floor_of, read_points
+from pipeline.errors import SettingsError
 from pipeline.footing import WALK, Footing, complete, grown, take
 from pipeline.frames import STEP, Frame, Tracks
 from pipeline.ground import METRES, FloorMap, GroundSettings
@@ -376,6 +377,39 @@ def test_a_known_site_says_who_is_apart(tmp_path):
     assert len(overlaps(settings.ground)) == 1
 
 
+@pytest.mark.parametrize("metres", [0.0, 3e3, 9e4])
+def test_a_floor_may_lie_far_from_its_origin_but_not_where_places_are_rounded(tmp_path, metres):
+    """A city's grid."""
+    away = np.array([[1, 0, metres], [0, 1, metres], [0, 0, 1]])
+    matrix = np.linalg.inv(WEST.homography)
+    told = [
+        GroundSettings("west", SIZE, tuple((m @ matrix).ravel()), 0.2) for m in (np.eye(3), away)
+    ]
+    pixels = np.array([[300.0, 400.0], [100.0, 300.0]])
+    here, there = (FloorMap(settings)(pixels) for settings in told)
+    np.testing.assert_allclose(there - metres, here, atol=1e-3)
+    too_far = np.array([[1, 0, 5e5], [0, 1, 0], [0, 0, 1]])
+    with pytest.raises(SettingsError, match="the floor's origin is 500"):
+        FloorMap(GroundSettings("west", SIZE, tuple((too_far @ matrix).ravel()), 0.2))
+
+
+def test_what_a_lens_has_more_than_is_understood_is_refused(tmp_path, capsys):
+    known = described(tmp_path / "site.json", WEST)
+    content = json.loads(known.read_text())
+    content["cameras"]["west"]["distortion"] = [0, 0, 0.05, 0.05, 0]
+    known.write_text(json.dumps(content))
+    assert main(["ground", "--known", str(known), "--site", str(tmp_path / "site.toml")]) == 2
+    assert "more than its first two numbers" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_leaves_the_site_as_it_was(tmp_path, capsys):
+    known = described(tmp_path / "site.json", WEST, NORTH)
+    words = ["--known", str(known), "--site", str(tmp_path / "site.toml"), "--page", str(tmp_path)]
+    assert main(["ground", *words]) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert not (tmp_path / "site.toml").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -410,8 +444,6 @@ def test_bad_input_is_one_sentence_and_leaves_the_site_alone(
     ],
 )
 def test_a_floor_that_is_none_is_refused(tmp_path, line, told):
-    from pipeline.errors import SettingsError
-
     path = tmp_path / "site.toml"
     path.write_text(f'[[ground]]\ncamera = "a"\nsize = [768, 432]\nerror = 0.2\n{line}\n')
     with pytest.raises(SettingsError) as error:

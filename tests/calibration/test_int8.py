@@ -83,6 +83,13 @@ def test_the_page_shows_ranges_and_layers(packages):
         assert word in page
 
 
+def test_what_a_likeness_says_of_the_weights_holds_in_eight_bits(embedder_onnx, crops, tmp_path):
+    source = embedder_onnx(tmp_path / "told.onnx")
+    (tmp_path / "told.likeness.json").write_text('{"even": 0.4, "slope": 9.0}')
+    assert int8(source, crops, tmp_path / "out", "--no-sensitivity") == 0
+    assert (tmp_path / "out.likeness.json").read_text() == '{"even": 0.4, "slope": 9.0}'
+
+
 def test_a_layer_that_eight_bits_cannot_hold_stays_in_floating_point(
     embedder_onnx, crops, tmp_path, capsys
 ):

@@ -11,11 +11,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from engines.__main__ import main
 from engines.errors import FetchError
 from engines.fetch import Weights, fetch
 from pipeline.settings import MODELS
+from trainer.model import load_model, save_model
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
@@ -217,6 +219,30 @@ def test_what_a_likeness_says_goes_with_the_weights(edge_weights, tmp_path):
         told = tmp_path / "to" / "package.likeness.json"
         assert told.read_text() == '{"even": 0.4, "slope": 9.0}'
         told.unlink()
+
+
+def test_what_a_likeness_says_of_other_weights_goes(edge_weights, tmp_path):
+    weights = Path(shutil.copy(edge_weights, tmp_path / "net.safetensors"))
+    told = tmp_path / "package.likeness.json"
+    words = ["-o", str(tmp_path / "package")]
+    assert main(["build", str(weights), *words]) == 0
+    told.write_text('{"even": 0.4, "slope": 9.0}')  # of these weights, measured by somebody
+    assert main(["build", str(weights), *words, "--max-batch", "2"]) == 0
+    assert told.exists()
+    other = tmp_path / "other.safetensors"
+    model = load_model(weights)
+    with torch.no_grad():
+        next(model.parameters()).add_(0.01)
+    save_model(model, "grl-edge", other, {})
+    assert main(["build", str(other), *words]) == 0
+    assert not told.exists()
+
+
+def test_a_package_needs_a_name(edge_weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["build", str(edge_weights), "-o", "."]) == 2
+    assert "no name for a package" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_fetch_without_a_network_says_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from engines import open_engine
 from engines import openvino as openvino_backend
 from engines.build import Request, build
 from engines.errors import BackendError, PackageError, PackageMismatch
-from engines.package import MANIFEST, read_manifest
+from engines.package import MANIFEST, read_manifest, reissue
 
 
 def edited(package: Path, copy: Path, **changes: object) -> Path:
@@ -153,6 +154,26 @@ def test_a_build_killed_at_any_moment_leaves_nothing_that_opens(edge_weights, tm
             with pytest.raises(PackageError):
                 open_engine(package)
     assert killed
+
+
+def test_a_stop_between_the_old_package_and_the_new_one_leaves_the_old_one(
+    edge_stream, tmp_path, monkeypatch
+):
+    package = Path(shutil.copytree(edge_stream, tmp_path / "package"))
+    before = (package / "manifest.json").read_text()
+    renames, rename = [], Path.rename
+
+    def interrupted(path, target):
+        renames.append(path)
+        if len(renames) == 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reissue(package, read_manifest(package), package)
+    assert (package / "manifest.json").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]
 
 
 def test_an_unwritable_place_is_one_sentence(edge_weights):

@@ -1,7 +1,12 @@
 """Sets for training, read as their layouts say."""
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +22,8 @@ from synthetic.reid_set import ReidRequest, write_reid
 from synthetic.render import Renderer
 from synthetic.scene import surroundings_of
 from synthetic.world import World
+
+ROOT = Path(__file__).parents[2]
 
 REID = ReidRequest(seed=2, train=2, test=2, frames=3, tracklets=2, cameras=2, size=(320, 180))
 
@@ -109,6 +116,42 @@ def test_detection_sets_have_a_label_for_every_picture(tmp_path):
     assert not cameras[0] & cameras[1]
 
 
+def test_however_many_judge_one_camera_is_left_to_learn_from(tmp_path):
+    request = DetectRequest(
+        seed=1, images=10, val_share=0.9, size=(160, 90), sites=("generated:2:1",)
+    )
+    write_detect(request, tmp_path)
+    cameras = [
+        {p.stem.rsplit("_", 1)[0] for p in (tmp_path / "images" / h).iterdir()}
+        for h in ("train", "val")
+    ]
+    assert [len(half) for half in cameras] == [1, 1]
+    assert not cameras[0] & cameras[1]
+
+
+def test_a_stop_ends_all_that_was_begun(tmp_path):
+    """SIGINT to the one that began them, as a service manager sends it, with more to do than is begun."""
+    words = ["reid", "--train", "60", "--test", "4", "--cameras", "6", "--frames", "8"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "synthetic", *words, "--out", str(tmp_path / "set")],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.rglob("*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, told = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    there = set(tmp_path.rglob("*.jpg"))
+    time.sleep(1.0)
+    assert set(tmp_path.rglob("*.jpg")) == there, "nobody goes on"
+
+
 def test_crowds_and_hidden_people_give_more_labels(tmp_path):
     usual = DetectRequest(
         seed=1, images=4, val_share=0.5, size=(320, 180), sites=("generated:2:1",)
@@ -199,7 +242,11 @@ def test_impossible_sets_are_refused(tmp_path, capsys):
     assert main(["detect", "--near", "1.1", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--invented", "0", "--out", str(tmp_path / "b")]) == 2
     assert main(["detect", "--clutter", "-1", "--out", str(tmp_path / "b")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 7
+    one = ["--site", "generated:1:3"]
+    assert main(["detect", "--images", "9", *one, "--out", str(tmp_path / "b")]) == 2
+    told = capsys.readouterr().err
+    assert "there is one camera only" in told
+    assert told.count("error: ") == 8
     with pytest.raises(SystemExit):
         main(["detect", "--seed", "-1", "--out", str(tmp_path / "b")])
     assert "must be a whole number from 0 on, not -1" in capsys.readouterr().err

@@ -75,3 +75,8 @@ def test_reranking_a_handful_of_tracklets_keeps_neighbours_together():
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     distances = reranked(vectors[:4], vectors[4:], k1=3, k2=2)
     assert (people[4:][distances.argmin(1)] == people[:4]).all()
+
+
+def test_fewer_than_a_neighbourhood_and_equal_vectors_are_reranked_too():
+    same = np.ones((3, 4), np.float32) / 2
+    assert np.isfinite(reranked(same[:1], same[1:])).all()

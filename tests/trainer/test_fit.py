@@ -166,9 +166,18 @@ def test_a_checkpoint_cut_short_or_of_another_training_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"of another training: seed was 0, is 1$"):
         checkpoints.load(tmp_path, {"seed": "1"})
     path = tmp_path / checkpoints.FILE
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="is not a whole checkpoint of ours"):
-        checkpoints.load(tmp_path, {"seed": "0"})
+    for damaged in (path.read_bytes()[:-100], b"hello", b"."):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="is not a whole checkpoint of ours"):
+            checkpoints.load(tmp_path, {"seed": "0"})
+
+
+def test_what_a_loss_of_power_left_of_a_history_is_left_out(tmp_path):
+    lines = ['{"step": 1, "loss": 2.0}\n', "\0" * 40 + "\n", '{"step": 2, "lo\n', "7\n"]
+    (tmp_path / "history.jsonl").write_text("".join(lines) + '{"step": 3, "loss": 1.0}\n')
+    assert [line["step"] for line in read_history(tmp_path)] == [1, 3]
+    History(tmp_path, 1).close()
+    assert [line["step"] for line in read_history(tmp_path)] == [1]
 
 
 def test_it_goes_on_with_the_same_pictures_only_wherever_they_lie(people, tmp_path):

@@ -108,4 +108,14 @@ def test_too_few_are_said(unsettled, tmp_path, capsys):
     words = ["--data", str(few), "--cpu", "-o", str(tmp_path / "no.safetensors")]
     assert main(["settle", str(unsettled), *words]) == 2
     assert "10 tracklets have 8 frames or more: 64 of them are needed" in capsys.readouterr().err
+    assert main(["settle", str(unsettled), *words, "--tracklets", "1"]) == 2
+    with pytest.raises(SystemExit):
+        main(["train", "--data", str(few), "-o", str(tmp_path / "run"), "--settle", "63"])
+    assert "must be 0, or 64 and more" in capsys.readouterr().err
     assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_few_drawn_of_many_are_too_few(people, unsettled, tmp_path, capsys):
+    words = ["--data", str(people), "--cpu", "-o", str(tmp_path / "no.safetensors")]
+    assert main(["settle", str(unsettled), *words, "--tracklets", "63"]) == 2
+    assert "63 tracklets are too few to settle by: 64 are needed" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -122,6 +124,35 @@ def test_wrong_plans_are_one_sentence(changes, told, tmp_path, capsys):
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_weights_that_were_there_outlast_a_full_disk(tmp_path, kind):
+    made = next((ROOT / "models").glob(f"*.{kind}"))
+    plan = PLAN.partition("[[tiny.steps]]")[0] + '[[tiny.steps]]\nabout = "-"\nrun = "true"\n'
+    plan = plan.replace("{work}/run/weights.safetensors", str(made))
+    (tmp_path / "plan.toml").write_text(plan.replace("tiny.safetensors", f"tiny.{kind}"))
+    there = tmp_path / "models" / f"tiny.{kind}"
+    there.parent.mkdir()
+    there.write_bytes(b"as they were")
+    words = ["models", "--plan", "plan.toml", "--work", "work", "--output", "models"]
+    answer = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"ulimit -f 1000; exec {shlex.join([sys.executable, '-m', 'trainer', *words])}",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2, answer.stderr[-800:]
+    assert "cannot write models/tiny" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert there.read_bytes() == b"as they were"
+    assert [path.name for path in there.parent.iterdir()] == [there.name]
+
+
 def test_what_has_not_begun_when_something_fails_does_not_begin(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     one = PLAN.replace("{python} -m trainer", "false")
@@ -217,6 +248,13 @@ def test_a_detector_is_trained_without_network_and_without_touching_settings(
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out) == pytest.approx(scores, abs=1e-6)
     assert best.read_bytes() == Path(scores["weights"]).read_bytes() == trained
+    last = output / "run" / "weights" / "last.pt"
+    whole = last.read_bytes()
+    for damaged in (b"", b"\x13" * 2000):
+        last.write_bytes(damaged)
+        assert main(command) == 2
+        assert "training the detector on" in capsys.readouterr().err
+    last.write_bytes(whole)
     forget_whereabouts(Path(scores["weights"]), tmp_path / "shipped.pt")
     assert str(tmp_path).encode() in _pickled(Path(scores["weights"]))
     assert str(tmp_path).encode() not in _pickled(tmp_path / "shipped.pt")

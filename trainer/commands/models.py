@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     failed = threading.Event()
     cores = os.cpu_count() or 1
     going = set(options.names or plan)
-    # Side by side: on one core each, small networks learn faster than one after the other on all of them.
+    # Side by side, with their share of the cores: threads of two trainings on one core wait for one another.
     with ThreadPoolExecutor(1 if options.dry_run else cores) as jobs:
         for done in [jobs.submit(make_one, name) for name in dict.fromkeys(options.names or plan)]:
             done.result()

@@ -89,6 +89,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     wanted |= {"lr": options.lr, "family": options.family}
     if options.lr is not None and not options.lr > 0:
         raise UsageError(f"--lr must be above 0, not {options.lr}")
+    if options.pairs == 1:
+        raise UsageError("--pairs begins at 2: one pair alone is nobody's like or unlike")
     return Plan(
         network=options.network,
         mode=Mode(options.mode),
