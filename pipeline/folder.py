@@ -46,6 +46,8 @@ def set_aside(folder: Path, inputs: Sequence[Path] = ()) -> list[str]:
     """
     with writing(folder):
         kept = {int(p.name): p for p in (folder / _EARLIER).glob("*") if p.name.isdecimal()}
+        for left in (*folder.glob(".*.part"), *(folder / "tracks").glob(".*.part")):
+            left.unlink(missing_ok=True)  # of somebody who was killed while he wrote
         events, summary = folder / "events.jsonl", folder / "summary.json"
         tracks = sorted((folder / "tracks").glob("*.txt"))
         used = tracks or summary.exists() or (events.is_file() and events.stat().st_size)

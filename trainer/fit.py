@@ -294,6 +294,8 @@ def _prepare_folder(plan: Plan, main: bool) -> None:
         raise UsageError(
             f"{plan.output} holds a training already: pass --resume, or choose another folder"
         )
+    if not plan.resume and (plan.output / WEIGHTS).is_file():
+        raise UsageError(f"{plan.output} holds weights already: choose another folder")
     try:
         if main:
             plan.output.mkdir(parents=True, exist_ok=True)

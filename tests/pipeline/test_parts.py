@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from pipeline.cli import main
-from pipeline.folder import FileSettings, set_aside
+from pipeline.folder import FileSettings, make_folder, set_aside
 from pipeline.mot_text import read_mot
 from pipeline.publish.erase import erase
 from pipeline.publish.parts import Parts
@@ -170,6 +170,15 @@ def test_a_video_goes_with_its_day_though_tracks_failed_before_it_began(tmp_path
         "court.mp4",
         "hall.mp4",
     ]
+
+
+def test_what_somebody_who_was_killed_left_half_written_goes(tmp_path):
+    make_folder(tmp_path)
+    left = [".events.jsonl.part", "tracks/.hall.txt.part"]
+    for name in left:
+        (tmp_path / name).write_text("1,17,")
+    set_aside(tmp_path)
+    assert not [name for name in left if (tmp_path / name).exists()]
 
 
 def test_a_run_that_ends_by_itself_is_one_part(tmp_path):

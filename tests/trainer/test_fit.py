@@ -197,6 +197,9 @@ def test_a_training_is_never_overwritten(people, tmp_path):
     train(people, tmp_path, replace(QUICK, epochs=1))
     with pytest.raises(UsageError, match="holds a training already: pass --resume"):
         train(people, tmp_path, QUICK)
+    (tmp_path / checkpoints.FILE).unlink()  # it is large, and the training is over
+    with pytest.raises(UsageError, match="holds weights already"):
+        train(people, tmp_path, QUICK)
 
 
 def test_a_picture_that_cannot_be_read_stops_it_by_name(tmp_path):
