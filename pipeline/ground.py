@@ -30,7 +30,7 @@ _TALL = (0.8, 2.3)
 _ROUNDS, _CLOSE = 20, 1e-6
 """At most, to undo a lens's bend, and how near that must come, in focal lengths."""
 _FARTHEST = 1e5
-"""From the floor's origin: places are kept in 32 bits, which are a centimetre there."""
+"""Metres from the floor's origin: places are kept in 32 bits, which are a centimetre there."""
 _EDGE = 2.0
 """Pixels from the picture's border within which a box is taken to be cut by it."""
 
@@ -64,7 +64,7 @@ class OverlapSettings:
     """Outline, in the frame of both cameras."""
 
 
-def _check_floor(matrix: Floats, below: Floats, where: str) -> None:
+def _check_floor(matrix: Floats, below: Floats, metres: bool, where: str) -> None:
     """That it tells places apart, wherever the floor's origin is, and in the numbers that places are kept in.
 
     `below`: the lower border's middle on the floor, homogeneous.
@@ -75,10 +75,10 @@ def _check_floor(matrix: Floats, below: Floats, where: str) -> None:
     largest = np.abs(matrix).max(axis=1).prod()
     if not abs(np.linalg.det(matrix)) > 1e-12 * largest:
         raise SettingsError(f"{where}: floor must be nine numbers of a homography")
-    if np.abs(place).max() > _FARTHEST:
+    if metres and np.abs(place).max() > _FARTHEST:
         raise SettingsError(
-            f"{where}: the floor's origin is {np.abs(place).max():.0f} away, where places would be rounded by "
-            f"centimetres: choose one within {_FARTHEST:.0f}"
+            f"{where}: the floor's origin is {np.abs(place).max():.0f} m away, where places would be rounded by "
+            f"centimetres: choose one within {_FARTHEST:.0f} m"
         )
 
 
@@ -105,7 +105,7 @@ class FloorMap:
             raise SettingsError(
                 f"{where}: its lens would bend the picture's lower border over itself"
             )
-        _check_floor(matrix, matrix @ [*middle, 1.0], where)
+        _check_floor(matrix, matrix @ [*middle, 1.0], settings.frame == METRES, where)
         self._matrix = matrix * np.sign(depth or 1.0)
         """(3, 3) with the sign at which what lies below the horizon has a positive depth."""
         self._back = np.linalg.inv(self._matrix)

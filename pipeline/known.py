@@ -118,11 +118,11 @@ def forget_person(words: Sequence[str], console: Console) -> int:
     with closing(store), _alone(database.parent):
         # Somebody new may not be in the database yet, and a number that was not given out yet is nobody's.
         new = live and folder is not None and _told_of(folder, options.identity)
-        asked = not live or new or store.knows(options.identity)
+        asked = not live or folder is None or new or store.knows(options.identity)
         known, done = asked and store.forget(options.identity), []
         names = store.names(options.identity)
-        if folder is not None:
-            done += [erase(part, names) for part in _quiet(folder, live)]
+        quiet = _quiet(folder, live) if folder is not None else []
+        done += [erase(part, names) for part in quiet]
         if live and folder is not None:
             # Whom it has let go of since has left its files too, but may be in the record.
             done.append(
@@ -131,6 +131,8 @@ def forget_person(words: Sequence[str], console: Console) -> int:
                 else erase(folder, names, live=True)
             )
             known |= asked
+            # What was still written into before may have become a day of its own meanwhile.
+            done += [erase(part, names) for part in _quiet(folder, live) if part not in quiet]
     failures = [failure for part in done for failure in part.failures]
     if not (known or failures or any(done)):
         raise SettingsError(f"{folder or database} knows no identity {options.identity}")

@@ -108,10 +108,12 @@ class Parts:
     def _begin(self) -> tuple[Journal, EverySink]:
         journal, folder = Journal(), self._folder
         with writing(folder):
+            events = EventLog(folder / "events.jsonl")
             files: list[Sink] = [journal, TrackFiles(folder / "tracks")]
+            # The one with a thread of its own is begun when nothing else can fail any more…
             files += [AnnotatedVideos(folder)] if self._video else []
-            # Events come last: whom they call forgotten is erased everywhere else by then.
-            return journal, EverySink([*files, EventLog(folder / "events.jsonl")])
+            # …and events are told last: whom they call forgotten is erased everywhere else by then.
+            return journal, EverySink([*files, events])
 
     def _now(self) -> int:
         """The number of the part that belongs to this hour."""

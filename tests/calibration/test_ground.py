@@ -391,6 +391,8 @@ def test_a_floor_may_lie_far_from_its_origin_but_not_where_places_are_rounded(tm
     too_far = np.array([[1, 0, 5e5], [0, 1, 0], [0, 0, 1]])
     with pytest.raises(SettingsError, match="the floor's origin is 500"):
         FloorMap(GroundSettings("west", SIZE, tuple((too_far @ matrix).ravel()), 0.2))
+    # Another camera's pixels go far towards its horizon.
+    FloorMap(GroundSettings("west", SIZE, tuple((too_far @ matrix).ravel()), 0.2, frame="north"))
 
 
 def test_what_a_lens_has_more_than_is_understood_is_refused(tmp_path, capsys):

@@ -142,6 +142,23 @@ def test_a_part_that_cannot_begin_is_tried_again_and_what_is_old_makes_room_for_
     assert sum("no files are written for now" in line for line in told) == 1
 
 
+def test_a_part_that_cannot_begin_leaves_no_thread_waiting(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    clock, watch = Clock(), Clock()
+    parts, _ = opened(tmp_path, FileSettings(), clock, video=True, steady=lambda: watch.now)
+    before = threading.active_count()
+    monkeypatch.setattr("pipeline.publish.parts.EventLog", full)
+    clock.now += DAY
+    for _ in range(5):
+        show(parts, 0, {1: 5})
+        watch.now += 61
+    assert "No space left" in parts.failures["Parts"]
+    assert threading.active_count() < before, "that of the day before has ended"
+    parts.close()
+
+
 def test_a_day_whose_events_were_moved_away_is_set_aside_all_the_same(tmp_path):
     clock = Clock()
     parts, _ = opened(tmp_path, FileSettings(keep_days=0), clock, video=True)
