@@ -158,7 +158,8 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # those of Python itself have none
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise StoreError(f"{path} cannot be written, which is needed to read it too") from None
         raise StoreError(f"{path} is not a file of identities, or is damaged: {error}") from None
 
