@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from calibration.errors import CalibrationError
+from engines.answering import answered
 from engines.errors import EngineError
 from pipeline.errors import PipelineError
 from pipeline.ingest.redact import redact
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser(words).parse_args(words)
-        code: int = _module(options.command).run(options)
+        return answered(lambda: _module(options.command).run(options))
     except CalibrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -53,7 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the site's file is as it was", file=sys.stderr)
         return 130
-    return code
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from rich.table import Table
 
 from engines.adopt import NORMALISATIONS
+from engines.answering import answered
 from engines.errors import EngineError, PackageError
 from engines.fetch import CATALOGUE, fetch
 from engines.opening import BACKENDS, is_foreign, open_engine
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
-        code: int = options.command(options, console)
+        return answered(lambda: options.command(options, console))
     except EngineError as error:
         _complain(console, error)
         return BAD_INPUT
@@ -57,7 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("stopped; nothing half-made was left behind")
         return 130
-    return code
 
 
 def _complain(console: Console, error: Exception) -> None:

@@ -4,16 +4,17 @@ import argparse
 import importlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from engines.answering import answered
 from engines.errors import EngineError
 from pipeline.errors import FeedError, OutputError, PipelineError, SettingsError
 from pipeline.ingest import CameraState
@@ -23,7 +24,7 @@ from pipeline.run import RunOptions
 from pipeline.settings import CameraSettings, Settings, load_settings
 from pipeline.terminal import score_table, watched_run
 
-BAD_INPUT, PIPE_BROKE = 2, 141
+BAD_INPUT = 2
 EXAMPLES = """examples:
   python run_pipeline.py rtsp://10.0.0.7/stream rtsp://10.0.0.8/stream
   python run_pipeline.py --site site.toml --output runs/today
@@ -48,17 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         command = commands.get(words[0]) if words else None
-        code = command(words[1:], console) if command else _run(words, console)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever was to read the answer has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_BROKE
+        run = partial(command, words[1:]) if command else partial(_run, words)
+        return answered(lambda: run(console))
     except (PipelineError, EngineError) as error:
         console.print(
             f"[red]error:[/] {escape(redact(str(error)))}", highlight=False, soft_wrap=True
         )
         return BAD_INPUT
-    return code
 
 
 def _run(words: Sequence[str], console: Console) -> int:

@@ -1,11 +1,14 @@
 """Jobs over processes, with a bar for each."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import wait as wait_for
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -99,7 +102,16 @@ def _inherit(counters: Sequence[Counter]) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal tells all; whoever began them ends them
+    Thread(target=_end_with_parent, daemon=True).start()
     _Shared.counters = counters
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed says nothing: its workers would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
 
 
 def _run(work: Callable[[Job, Tally], None], job: Job, row: int) -> None:

@@ -13,14 +13,16 @@ def main(arguments: list[str] | None = None) -> int:
     command = options.command.replace("-", "_")
     try:
         # A command's libraries (torch above all) take seconds to load: only when it is run.
-        importlib.import_module(f"trainer.commands.{command}").run(options)
+        module = importlib.import_module(f"trainer.commands.{command}")
+        answering = importlib.import_module("engines.answering")
+        code: int = answering.answered(lambda: module.run(options) or 0)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what was saved stays", file=sys.stderr)
         return 130
-    return 0
+    return code
 
 
 if __name__ == "__main__":

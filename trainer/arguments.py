@@ -95,7 +95,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--cpu", action="store_true", help="leave a GPU alone")
     train.add_argument(
-        "--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision"
+        "--precision",
+        choices=("no", "bf16", "fp16"),
+        default="no",
+        help="mixed precision; bf16 is up to twice as fast on a CPU with AMX, and on GPUs",
     )
     train.add_argument("--threads", type=_positive, default=2, help="that decode pictures (2)")
     train.add_argument("--checkpoint-every", type=_positive, default=200, help="steps (200)")

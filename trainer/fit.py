@@ -5,7 +5,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,11 +17,13 @@ from torch import Tensor
 
 from trainer.averaging import WeightAverage
 from trainer.checkpoints import FILE, Checkpoint, load, save
+from trainer.cpu_layers import quicken
 from trainer.data.dataset import Tracklet, for_pairs
 from trainer.data.loading import Batch, TrainingBatches
 from trainer.data.sampling import PairSampler, labels_of
 from trainer.distributed import normalise_over_processes
-from trainer.errors import DivergedError, StorageError, UsageError
+from trainer.errors import DivergedError, UsageError
+from trainer.files import alone
 from trainer.model import GRL, save_model
 from trainer.monitors import Judgement, Monitor, Step
 from trainer.objective import Objective, normalised
@@ -85,8 +87,16 @@ def fit(
     batches = _batches(plan, network, learners, accelerator)
     if plan.recipe.family > 1 and not plan.trained_before:
         raise UsageError("who looks alike is known to weights only: a family needs --init")
-    _prepare_folder(plan, accelerator.is_main_process)
-    training = _Training(plan, network, learners, accelerator, taught=teacher is not None)
+    with alone(plan.output) if accelerator.is_main_process else nullcontext():
+        _check_folder(plan)
+        training = _Training(plan, network, learners, accelerator, teacher)
+        return _fit(plan, training, batches, watch, judge)
+
+
+def _fit(
+    plan: Plan, training: "_Training", batches: TrainingBatches, watch: Watch, judge: Judge | None
+) -> Path:
+    accelerator = training.accelerator
     steps = plan.recipe.epochs * len(batches)
     done = training.resume() if plan.resume else 0
     if plan.trained_before and not done:
@@ -94,14 +104,12 @@ def fit(
     if plan.recipe.family > 1:
         sampler = replace(batches.sampler, alike=training.objective.alike.cpu().numpy())
         batches = replace(batches, sampler=sampler)
-    if teacher is not None:
-        teacher = teacher.to(accelerator.device).eval()
     with _watched(watch, steps, done, accelerator.is_main_process) as monitor:
         while done < steps:
             epoch, start = divmod(done, len(batches))
             for batch, waited in _timed(batches.epoch(epoch, start)):
                 began = time.perf_counter()
-                terms = training.step(batch, done, steps, teacher)
+                terms = training.step(batch, done, steps)
                 done += 1
                 spent = waited + time.perf_counter() - began
                 monitor.stepped(
@@ -138,18 +146,18 @@ class _Training:
         network: GRL,
         learners: Sequence[Tracklet],
         accelerator: Accelerator,
-        *,
-        taught: bool,
+        teacher: GRL | None,
     ) -> None:
         identities = len(set(labels_of(learners).tolist()))
         self.plan = plan
         self.network = network
         self.accelerator = accelerator
+        self.teacher = teacher.to(accelerator.device).eval() if teacher else None
         torch.manual_seed(plan.seed)
         self.objective = Objective(network, identities, plan.recipe, plan.mode)
         _channels_last(self.objective)
-        if plan.precision == "bf16" and accelerator.device.type == "cpu":
-            keep_filters_wide(network)
+        if accelerator.device.type == "cpu":
+            quicken(network)
         groups = self.objective.parameter_groups()
         self.optimiser = _optimiser(plan.recipe, groups)
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
@@ -166,7 +174,7 @@ class _Training:
             "pictures": _told_apart(learners),
             "crops": "x".join(map(str, network.size)),
             "precision": plan.precision,
-            "teacher": "one" if taught else "none",
+            "teacher": _weights_told_apart(teacher) if teacher else "none",
         }
 
     def meet(self, batches: TrainingBatches) -> None:
@@ -179,7 +187,7 @@ class _Training:
         )
         self.objective.meet(shown)
 
-    def step(self, batch: Batch, done: int, steps: int, teacher: GRL | None) -> dict[str, float]:
+    def step(self, batch: Batch, done: int, steps: int) -> dict[str, float]:
         """One update; the terms of its loss. Random numbers depend on seed and step alone."""
         torch.manual_seed(self.plan.seed * 2**32 + done)
         device = self.accelerator.device
@@ -188,7 +196,7 @@ class _Training:
         factor = self.plan.recipe.rate(done, steps)
         for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        terms: dict[str, Tensor] = self.wrapped(clips, labels, self._target(teacher, clips))
+        terms: dict[str, Tensor] = self.wrapped(clips, labels, self._target(clips))
         values = torch.stack(list(terms.values()))
         told = values.detach().tolist()
         if not all(map(math.isfinite, told)):
@@ -244,11 +252,11 @@ class _Training:
         decay = self.plan.recipe.average
         return WeightAverage(self.network, decay, state) if decay else None
 
-    def _target(self, teacher: GRL | None, clips: Tensor) -> Tensor | None:
-        if teacher is None:
+    def _target(self, clips: Tensor) -> Tensor | None:
+        if self.teacher is None:
             return None
         with torch.no_grad(), self.accelerator.autocast():
-            target: Tensor = teacher(normalised(clips)).embedding
+            target: Tensor = self.teacher(normalised(clips)).embedding
         return target
 
     def _diverged(self, done: int, what: str) -> str:
@@ -289,18 +297,20 @@ def _told_apart(learners: Sequence[Tracklet]) -> str:
     return f"{sum(map(len, learners))} (checksum of their names: {check:08x})"
 
 
-def _prepare_folder(plan: Plan, main: bool) -> None:
+def _weights_told_apart(network: GRL) -> str:
+    check = 0
+    for tensor in network.state_dict().values():
+        check = zlib.crc32(tensor.cpu().contiguous().numpy(), check)
+    return f"checksum {check:08x}"
+
+
+def _check_folder(plan: Plan) -> None:
     if not plan.resume and (plan.output / FILE).is_file():
         raise UsageError(
             f"{plan.output} holds a training already: pass --resume, or choose another folder"
         )
     if not plan.resume and (plan.output / WEIGHTS).is_file():
         raise UsageError(f"{plan.output} holds weights already: choose another folder")
-    try:
-        if main:
-            plan.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make {plan.output}: {error.strerror}") from error
 
 
 def _optimiser(recipe: Recipe, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
@@ -316,23 +326,6 @@ def _channels_last(module: torch.nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-class WideFilter(torch.nn.Conv2d):
-    """A convolution that stays in float32 when its neighbours do not."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(maps.float()).to(maps.dtype)
-
-
-def keep_filters_wide(module: torch.nn.Module) -> None:
-    """Channel by channel, filters wider than 3×3 have no fast way back in bfloat16 on CPUs: of a step of grl-edge's
-    they take three fifths there, and leave it slower than in float32.
-    """
-    for part in module.modules():
-        if isinstance(part, torch.nn.Conv2d) and part.groups > 1 and max(part.kernel_size) > 3:
-            part.__class__ = WideFilter
 
 
 def _timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

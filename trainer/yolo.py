@@ -18,6 +18,7 @@ import torch
 
 from trainer.compat import import_with_torchvision
 from trainer.errors import LayoutError, StorageError, TrainingError, UsageError
+from trainer.files import alone
 
 PARTS = ("images/train/", "images/val/", "labels/train/", "labels/val/")
 WEIGHTS = "person-detector.pt"
@@ -74,6 +75,11 @@ class DetectorPlan:
 
 def train_detector(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
     """Train, and return the weights file with AP50, AP50-95, precision and recall on `val`."""
+    with alone(plan.output):
+        return _train_alone(plan)
+
+
+def _train_alone(plan: DetectorPlan) -> tuple[Path, dict[str, float]]:
     data = _description(plan)
     _check_start(plan)
     last = plan.output / "run" / "weights" / "last.pt"

@@ -177,7 +177,7 @@ def _check_file(db: sqlite3.Connection, ownership: Ownership) -> None:
             f"{_SCHEMA}): update, or choose another file"
         )
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA synchronous = FULL")  # a power cut must not give a number out again
     db.execute("PRAGMA secure_delete = ON")
     if not tables:
         db.executescript(

@@ -208,8 +208,17 @@ def test_nobody_cannot_be_forgotten(run, number, capfd):
     assert before == after
 
 
-def test_an_answer_that_nobody_reads_is_no_trouble(run):
-    command = [sys.executable, "run_pipeline.py", "list", str(run), "--json"]
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run_pipeline.py", "list", "RUN", "--json"],
+        ["-m", "engines", "inspect", "models/grl-edge", "--json"],
+        ["-m", "calibration", "collect", "--purge", "RUN", "--json"],
+    ],
+    ids=lambda words: words[-2],
+)
+def test_an_answer_that_nobody_reads_is_no_trouble(run, words):
+    command = [sys.executable, *(str(run) if word == "RUN" else word for word in words)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as asked:

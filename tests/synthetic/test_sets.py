@@ -129,8 +129,11 @@ def test_however_many_judge_one_camera_is_left_to_learn_from(tmp_path):
     assert not cameras[0] & cameras[1]
 
 
-def test_a_stop_ends_all_that_was_begun(tmp_path):
-    """SIGINT to the one that began them, as a service manager sends it, with more to do than is begun."""
+@pytest.mark.parametrize(
+    ("stop", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_stop_ends_all_that_was_begun(tmp_path, stop, code):
+    """A signal to the one that began them, as a service manager sends it, with more to do than is begun."""
     words = ["reid", "--train", "60", "--test", "4", "--cameras", "6", "--frames", "8"]
     process = subprocess.Popen(
         [sys.executable, "-m", "synthetic", *words, "--out", str(tmp_path / "set")],
@@ -141,11 +144,11 @@ def test_a_stop_ends_all_that_was_begun(tmp_path):
     deadline = time.monotonic() + 90
     while not list(tmp_path.rglob("*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     began = time.monotonic()
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)  # until the last who could write there has ended
     assert time.monotonic() - began < 10
-    assert process.returncode == 130, told
+    assert process.returncode == code, told
     assert "Traceback" not in told
     there = set(tmp_path.rglob("*.jpg"))
     time.sleep(1.0)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional as F
 
 from tests.trainer.tiny_training import QUICK, TABLES, draw_people, tiny_network, train
 from trainer import checkpoints
 from trainer.data import open_dataset
 from trainer.errors import CheckpointError, DivergedError, ImageError, StorageError, UsageError
-from trainer.fit import Plan, WideFilter, fit, keep_filters_wide
-from trainer.model import create_model
+from trainer.files import alone
+from trainer.fit import Plan, fit
 from trainer.monitors import History, Judgement, read_history
 from trainer.recipes import PAPER, STRONG, Mode
 
@@ -97,26 +95,6 @@ def test_mixed_precision_follows_float32(people, tmp_path):
     full, mixed = ([x["loss"] for x in read_history(tmp_path / n)] for n in ("full", "mixed"))
     assert full != mixed
     np.testing.assert_allclose(full[:4], mixed[:4], rtol=0.05)
-
-
-def test_wide_filters_of_single_channels_stay_in_float32():
-    """And so do those of the copy that is judged and kept."""
-    network = create_model("grl-edge")
-    names = list(network.state_dict())
-    keep_filters_wide(network)
-    copied = deepcopy(network)
-    assert list(copied.state_dict()) == names
-    wide = [part for part in copied.modules() if isinstance(part, WideFilter)]
-    assert wide
-    assert {part.kernel_size for part in wide} == {(5, 5)}
-    maps = torch.randn(2, wide[0].in_channels, 8, 4, generator=torch.manual_seed(0))
-    with torch.autocast("cpu", torch.bfloat16):
-        seen = wide[0](maps.bfloat16())
-    layer = wide[0]
-    exact = F.conv2d(
-        maps.bfloat16().float(), layer.weight, None, layer.stride, layer.padding, 1, layer.groups
-    )
-    assert torch.equal(seen, exact.bfloat16())
 
 
 def quiet(output: Path):
@@ -200,6 +178,20 @@ def test_a_training_is_never_overwritten(people, tmp_path):
     (tmp_path / checkpoints.FILE).unlink()  # it is large, and the training is over
     with pytest.raises(UsageError, match="holds weights already"):
         train(people, tmp_path, QUICK)
+
+
+def test_two_trainings_never_write_into_one_folder(people, tmp_path):
+    with alone(tmp_path), pytest.raises(UsageError, match="another training is at work"):
+        train(people, tmp_path, QUICK)
+    assert train(people, tmp_path, replace(QUICK, epochs=1)).is_file()
+
+
+def test_it_goes_on_under_the_same_teacher_only(people, tmp_path):
+    recipe = replace(QUICK, epochs=1, teacher_weight=1.0)
+    train(people, tmp_path, recipe, teacher=tiny_network(1))
+    train(people, tmp_path, recipe, resume=True, teacher=tiny_network(1))
+    with pytest.raises(CheckpointError, match=r"of another training: teacher was .*, is "):
+        train(people, tmp_path, recipe, resume=True, teacher=tiny_network(2))
 
 
 def test_a_picture_that_cannot_be_read_stops_it_by_name(tmp_path):

@@ -70,7 +70,12 @@ class Announcer:
 
 
 def train(
-    pictures: Path, output: Path, recipe: Recipe, resume: bool = False, precision: str = "no"
+    pictures: Path,
+    output: Path,
+    recipe: Recipe,
+    resume: bool = False,
+    precision: str = "no",
+    teacher: GRL | None = None,
 ) -> Path:
     plan = Plan(
         network="tiny",
@@ -88,6 +93,7 @@ def train(
         tiny_network(),
         open_dataset(str(pictures)).train,
         lambda steps, done: Monitors(History(output, done), Announcer()),
+        teacher=teacher,
     )
 
 
