@@ -317,6 +317,11 @@ def training_input_table(report: Report) -> str:
         ["by processor time", _spread(report["processor_time_ratio"], 2)],
         ["crops a second, fed", _spread(report["crops_per_second"], 1)],
         ["crops a second, compute alone", _spread(report["compute_only"], 1)],
+        *(
+            [f"a step, {name}, {threads} thread{'s' * (threads != '1')}: s", _spread(seconds, 2)]
+            for threads, kinds in report["step_seconds"].items()
+            for name, seconds in kinds.items()
+        ),
     ]
     return _table(["fed / compute alone", f"{report['network']} on {report['device']}"], rows)
 

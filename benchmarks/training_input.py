@@ -3,6 +3,9 @@
 Steps on fresh batches, decoded and augmented beside the network, against steps that see one batch
 over and over; in turns within one process, compared round by round. On a CPU, which decodes and computes
 alike, the ratio of processor time tells the same and is not disturbed by other programs.
+
+And on a CPU, what a step costs by torch's own layers, by ours and by ours in bfloat16, of the crops and clips that the
+last epochs of the shipped embedder have.
 """
 
 import argparse
@@ -11,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +24,7 @@ import torch
 
 from benchmarks.engines import spread
 from benchmarks.machine import this_machine
+from trainer.cpu_layers import quicken
 from trainer.data.dataset import Tracklet
 from trainer.data.loading import Batch, TrainingBatches
 from trainer.data.sampling import PairSampler
@@ -28,6 +34,14 @@ from trainer.recipes import STRONG, Mode
 
 RESULT = Path(__file__).parent / "results" / "training_input.json"
 PACKAGES = ("torch", "opencv-python", "numpy")
+LAYERS = {
+    "float32, torch's layers": (False, False),
+    "float32": (True, False),
+    "bfloat16": (True, True),
+}
+"""Whether layers are ours, and whether they compute in half precision."""
+LAST_EPOCHS = replace(STRONG, pairs=16, length=4)
+SIZE = (192, 96)
 
 
 def main() -> None:
@@ -40,6 +54,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     network = create_model(options.network)
+    if options.device == "cpu":
+        quicken(network)
     objective = Objective(network, 64, STRONG, Mode.CLIP).to(options.device)
     optimiser = torch.optim.AdamW(objective.parameter_groups(), lr=1e-4)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,16 +83,52 @@ def main() -> None:
         "compute_only": spread((crops / wall).tolist()),
         "ratio": spread((wall / wall_fed).tolist()),
         "processor_time_ratio": spread((cpu / cpu_fed).tolist()),
+        "step_seconds": _steps(options.steps) if options.device == "cpu" else {},
     }
     print(json.dumps(report, indent=1))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _step(objective: Objective, optimiser: torch.optim.Optimizer, batch: Batch) -> None:
+def _steps(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Seconds of a step by number of threads and kind of layers, which take turns."""
+    rng = np.random.default_rng(0)
+    shape = (2 * LAST_EPOCHS.pairs, LAST_EPOCHS.length, *SIZE, 3)
+    batch = Batch(
+        rng.integers(0, 256, shape, np.uint8),
+        np.arange(LAST_EPOCHS.pairs).repeat(2).astype(np.int64),
+    )
+    ready = {}
+    for name, (ours, half) in LAYERS.items():
+        network = create_model("grl-edge")
+        if ours:
+            quicken(network)
+        objective = Objective(network, 64, LAST_EPOCHS, Mode.CAUSAL)
+        objective.to(memory_format=torch.channels_last)
+        ready[name] = (
+            objective, torch.optim.AdamW(objective.parameter_groups(), lr=1e-4), batch, half
+        )  # fmt: skip
+    answer, cores = {}, torch.get_num_threads()
+    for threads in sorted({1, cores}):
+        torch.set_num_threads(threads)
+        seconds: dict[str, list[float]] = {name: [] for name in ready}
+        for turn in range(rounds + 1):
+            for name, step in ready.items():
+                wall, _ = _seconds(partial(_step, *step))
+                if turn:  # the first is to get warm by
+                    seconds[name].append(wall)
+        answer[str(threads)] = {name: spread(values) for name, values in seconds.items()}
+    return answer
+
+
+def _step(
+    objective: Objective, optimiser: torch.optim.Optimizer, batch: Batch, half: bool = False
+) -> None:
     device = next(objective.parameters()).device
     clips, labels = (torch.from_numpy(a).to(device) for a in (batch.clips, batch.labels))
-    loss = torch.stack(list(objective(clips, labels).values())).sum()
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        terms = objective(clips, labels)
+    loss = torch.stack(list(terms.values())).sum()
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
