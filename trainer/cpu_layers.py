@@ -2,8 +2,9 @@
 
 Two things take much of a light network's step on a CPU: how the weights of filters wider than 3×3 are corrected,
 channel by channel, and the many passes over the maps for normalisation and activation in bfloat16. Both have loops of
-their own here, in numba, on one thread: torch's threads, which wait for work in a spin, leave a second one no core. No
-parameter changes its name, and whatever the loops do not know is left to torch.
+their own here, in numba. They are for trainings that have one core each, side by side: where torch has several threads,
+it shares the work among them, and they, waiting in a spin, would leave threads of ours no core. No parameter changes
+its name, and whatever the loops do not know is left to torch.
 """
 
 import math
@@ -38,14 +39,14 @@ def quicken(network: nn.Module) -> None:
 class WideFilter(nn.Conv2d):
     """A convolution that stays in float32 when its neighbours do not.
 
-    Channel by channel, filters wider than 3×3 have no fast way back in bfloat16 on CPUs, and none but the one here in
-    float32 either.
+    Channel by channel, filters wider than 3×3 have no fast way back in bfloat16 on CPUs, and on one thread none but the
+    one here in float32 either.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             wide = maps.float()
-            if self._is_known() and wide.is_contiguous(memory_format=torch.channels_last):
+            if self._is_known() and _is_alone(wide):
                 made: Tensor = _ChannelFilter.apply(  # type: ignore[no-untyped-call]
                     wide, self.weight, self.stride[0], self.padding[0]
                 )
@@ -54,11 +55,10 @@ class WideFilter(nn.Conv2d):
             return made.to(maps.dtype)
 
     def _is_known(self) -> bool:
-        """One matrix for each channel, square and centred, on a CPU."""
+        """One matrix for each channel, square and centred."""
         return (
             self.groups == self.in_channels == self.out_channels
             and self.bias is None
-            and self.weight.device.type == "cpu"
             and self.padding_mode == "zeros"
             and self.dilation == (1, 1)
             and len({*self.kernel_size}) == len({*self.stride}) == 1
@@ -109,13 +109,7 @@ class _ChannelFilter(torch.autograd.Function):
 
 def _normalised(norm: nn.BatchNorm2d, values: Tensor) -> Tensor:
     """What `norm(values)` would be, with the activation that timm's layers carry."""
-    known = (
-        norm.training
-        and values.dtype is torch.bfloat16
-        and values.device.type == "cpu"
-        and values.is_contiguous(memory_format=torch.channels_last)
-    )
-    if not known:
+    if not (norm.training and values.dtype is torch.bfloat16 and _is_alone(values)):
         return type(norm).forward(norm, values)
     out, mean, variance = _NormClamp.apply(  # type: ignore[no-untyped-call]
         values, norm.weight, norm.bias, norm.eps, *cast(tuple[float, float], _limits(norm))
@@ -128,6 +122,15 @@ def _normalised(norm: nn.BatchNorm2d, values: Tensor) -> Tensor:
         norm.running_mean.lerp_(mean, rate)
         norm.running_var.lerp_(variance * (count / max(count - 1, 1)), rate)
     return cast(Tensor, out)
+
+
+def _is_alone(maps: Tensor) -> bool:
+    """Whether maps are on a CPU, of which torch uses one core, and lie as the loops want them."""
+    return (
+        maps.device.type == "cpu"
+        and torch.get_num_threads() == 1
+        and maps.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def _limits(norm: nn.BatchNorm2d) -> tuple[float, float] | None:

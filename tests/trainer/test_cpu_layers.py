@@ -11,6 +11,7 @@ from trainer.cpu_layers import WideFilter, quicken
 from trainer.model import create_model
 
 LAST = torch.channels_last
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_maps(count, channels, height, width, seed=0):
@@ -115,6 +116,19 @@ def test_what_is_judged_and_kept_is_torch_s_own():
     norms = [part for part in copied.modules() if isinstance(part, nn.BatchNorm2d)]
     assert len(norms) == 55
     assert all(part.forward.args[0] is part for part in norms)
+
+
+def test_where_torch_has_several_threads_it_is_left_alone():
+    plain = nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False).to(memory_format=LAST)
+    ours = deepcopy(plain)
+    quicken(ours)
+    maps = random_maps(2, 8, 6, 4).requires_grad_()
+    ways = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        ways.append(type(ours(maps).grad_fn).__name__)
+    assert ways[0] == "_ChannelFilterBackward"
+    assert ways[1] == type(plain(maps).grad_fn).__name__
 
 
 def test_a_step_in_bfloat16_goes_where_one_in_float32_does():
